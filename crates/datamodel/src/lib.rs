@@ -1,0 +1,23 @@
+//! The nouns of the field: what a series is called, what a sample holds, how text becomes either.
+//!
+//! - [`labels`], [`matcher`], [`regex`]: identity of a series, and the tests on it.
+//! - [`sample`], [`histogram`], [`metadata`]: values, staleness, what a metric says about itself.
+//! - [`time`]: timestamps, durations as Prometheus spells them, the [`Clock`](time::Clock).
+//!
+//! Rule: nothing here does I/O, spawns, or reads the clock on its own.
+#![forbid(unsafe_code)]
+
+pub mod histogram;
+pub mod labels;
+pub mod matcher;
+pub mod metadata;
+pub mod regex;
+pub mod sample;
+pub mod time;
+
+pub use histogram::Histogram;
+pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
+pub use matcher::{MatchOp, Matcher};
+pub use metadata::{Metadata, MetricType};
+pub use sample::{STALE_NAN, Sample, is_stale_nan};
+pub use time::{Clock, Timestamp};
