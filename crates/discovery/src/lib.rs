@@ -1,0 +1,28 @@
+//! Finding what is to be scraped: groups of targets, and the trait of those who find them.
+//!
+//! - [`TargetGroup`]: targets that come and go together, under one source.
+//! - [`Discoverer`]: watches a source and reports its groups through [`Updates`].
+//! - [`StaticDiscoverer`]: groups written in a configuration file.
+//! - [`WatchedDiscoverer`]: groups that another part of this process decides.
+//!
+//! ```text
+//! Discoverer ─┐  Update { discoverer, groups }
+//! Discoverer ─┼─▶ Updates ─▶ scrape pool: replaces groups by (discoverer, source)
+//! Discoverer ─┘
+//! ```
+//!
+//! Rule: a discoverer reports what is there; what of it is scraped, and how, is decided by relabelling.
+#![forbid(unsafe_code)]
+
+mod fixed;
+mod group;
+mod updates;
+mod watched;
+
+pub use fixed::StaticDiscoverer;
+pub use group::{ADDRESS, TargetGroup};
+pub use updates::{Discoverer, DiscovererFuture, Update, Updates, UpdatesClosed};
+pub use watched::WatchedDiscoverer;
+
+#[cfg(test)]
+mod tests;
