@@ -2,11 +2,14 @@
 //!
 //! - [`labels`], [`matcher`], [`regex`]: identity of a series, and the tests on it.
 //! - [`sample`], [`histogram`], [`metadata`]: values, staleness, what a metric says about itself.
+//! - [`exposition`], [`float`]: the text formats of a scrape, and numbers as Go reads and prints them.
 //! - [`time`]: timestamps, durations as Prometheus spells them, the [`Clock`](time::Clock).
 //!
 //! Rule: nothing here does I/O, spawns, or reads the clock on its own.
 #![forbid(unsafe_code)]
 
+pub mod exposition;
+pub mod float;
 pub mod histogram;
 pub mod labels;
 pub mod matcher;
