@@ -1,0 +1,89 @@
+# The tiers of tests and what they need. `make help` lists the targets.
+#
+# Everything that is built or fetched lies under one cache folder, so that a clean clone reuses it and a
+# cold machine still works.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CACHE := $(or $(CRESCENDO_CACHE),$(HOME)/.cache/crescendo)
+export CRESCENDO_CACHE := $(CACHE)
+export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CACHE)/target)
+export CRESCENDO_MODEL_DIR := $(CACHE)/models/tiny.en
+export CRESCENDO_AUDIO_DIR := $(CACHE)/test-audio
+export PATH := $(CACHE)/tools/bin:$(PATH)
+
+# The conformance data lie beside the checkout; where they are absent, the tests say so in one line.
+SHARED := $(abspath $(CURDIR)/../shared)
+export HPA_CASES := $(or $(HPA_CASES),$(SHARED)/conformance/hpa/cases.json)
+export ADAPTER_CASES := $(or $(ADAPTER_CASES),$(SHARED)/conformance/adapter/cases.json)
+export PROMQLTEST_DIR := $(or $(PROMQLTEST_DIR),$(SHARED)/conformance/promqltest)
+
+BINARY := $(CARGO_TARGET_DIR)/debug/crescendo
+# The end-to-end tests are a package of their own, never part of a bare `cargo test`.
+UNIT := --workspace --exclude e2e
+
+.PHONY: help
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: check
+check: fmt clippy doc deny unit ## What is quick: format, lints, docs, licences, layers, unit tests.
+
+.PHONY: fmt
+fmt: ## Check the format.
+	cargo fmt --all --check
+
+.PHONY: clippy
+clippy: ## Lints of all targets, warnings denied.
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: doc
+doc: ## The API documentation builds without a warning.
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked --quiet
+
+.PHONY: deny
+deny: tools ## Licences, sources and duplicate versions of dependencies.
+	cargo deny --offline --log-level error check bans licenses sources
+
+.PHONY: unit
+unit: model audio ## Unit, property and conformance tests.
+	cargo test $(UNIT) --locked -- --quiet
+
+.PHONY: test
+test: check e2e ## Everything that a change must pass.
+
+.PHONY: binary
+binary: ## The binary that the end-to-end tests start (the profile of the tests).
+	cargo build -p cli --locked
+
+.PHONY: e2e
+e2e: binary model audio ## Tests of the whole binary.
+	CRESCENDO_BINARY=$(BINARY) cargo test -p e2e --locked -- --test-threads 1 --nocapture
+
+.PHONY: tools
+tools: ## Tools of the checks, into the cache folder.
+	scripts/install-tools.sh $(CACHE)/tools
+
+.PHONY: model
+model: ## The default model, checked by its hash.
+	@test -f $(CRESCENDO_MODEL_DIR)/model.bin || { cargo build -p cli --locked && $(BINARY) model pull tiny.en; }
+
+.PHONY: audio
+audio: ## Reference recordings with their texts, for accuracy tests.
+	@scripts/fetch-test-audio.sh $(CRESCENDO_AUDIO_DIR)
+
+.PHONY: soak
+soak: binary model audio ## The long forms of the tests (hours); results belong into docs/soak.md.
+	CRESCENDO_BINARY=$(BINARY) CRESCENDO_SOAK=1 cargo test -p e2e --locked -- --test-threads 1 --nocapture
+
+.PHONY: bench
+bench: model audio ## The tables of docs/benchmarks.md, next to the peers, in one run.
+	cargo build --release -p cli --locked
+	bench/run.sh $(CARGO_TARGET_DIR)/release/crescendo
+
+.PHONY: fresh
+fresh: ## Both commands of the README in a new directory with an empty HOME and empty caches.
+	scripts/fresh.sh

@@ -1,0 +1,91 @@
+//! What people and scripts see: data on stdout, talk on stderr.
+//!
+//! - [`Printer`]: the two streams, and whether colour and progress are wanted.
+//! - [`ColorChoice`]: `auto`, `always`, `never`; `NO_COLOR` counts.
+//!
+//! Rule: only this module prints; a closed pipe is success.
+
+use std::io::{self, IsTerminal, Write};
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How a reading command answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// One JSON document with a documented, stable shape.
+    Json,
+}
+
+/// The two streams of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Printer {
+    color_stderr: bool,
+    progress: bool,
+}
+
+impl Printer {
+    /// Decides once what the streams can do.
+    #[must_use]
+    pub fn new(color: ColorChoice, no_color_set: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let color_stderr = match color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && !no_color_set,
+        };
+        Self { color_stderr, progress: terminal }
+    }
+
+    /// Whether messages on stderr may be coloured.
+    #[must_use]
+    pub const fn color_stderr(self) -> bool {
+        self.color_stderr
+    }
+
+    /// Whether progress may be drawn: stderr is a terminal.
+    #[must_use]
+    pub const fn progress(self) -> bool {
+        self.progress
+    }
+
+    /// Writes data to stdout, with a line break behind it.
+    ///
+    /// # Errors
+    ///
+    /// The stream cannot be written; a reader that has gone away is no error.
+    pub fn data(self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Writes a line for people to stderr. Failures are ignored: there is nobody to tell.
+    pub fn say(self, text: &str) {
+        writeln!(io::stderr().lock(), "{text}").ok();
+    }
+
+    /// Prints an error with the chain of its causes, each on its line.
+    pub fn error(self, error: &anyhow::Error) {
+        let label = if self.color_stderr { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" };
+        let mut text = format!("{label} {error}");
+        for cause in error.chain().skip(1) {
+            text.push_str(&format!("\n  caused by: {cause}"));
+        }
+        self.say(&text);
+    }
+}

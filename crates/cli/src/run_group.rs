@@ -1,0 +1,186 @@
+//! The run group: every long-lived component has an owner that waits for it.
+//!
+//! - [`RunGroup::add`]: a component and the stage in which it is stopped.
+//! - [`RunGroup::run`]: runs all, until a signal comes or one of them ends; then stops stage by stage.
+//!
+//! ```text
+//! signal, or a component ends ─▶ cancel stage 0, wait ─▶ cancel stage 1, wait ─▶ … ─▶ result
+//! ```
+//!
+//! Rule: a component that ends before it was told to is a failure, whatever it returned, and the process
+//! says which one it was.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// When a component is stopped; lower stages first, each stage is waited for before the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Takes requests from outside: stops taking, finishes what it took.
+    Ingress,
+    /// Decides and drives others: autoscaler, supervisor of workers.
+    Control,
+    /// Reads and computes: scrape, rules.
+    Engine,
+    /// Keeps the data: last, so that nothing is lost.
+    Storage,
+}
+
+/// Components that live and end together.
+pub struct RunGroup {
+    tasks: JoinSet<(&'static str, Result<()>)>,
+    stages: BTreeMap<Stage, CancellationToken>,
+    waiting: BTreeMap<&'static str, Stage>,
+    stop_timeout: Duration,
+}
+
+impl fmt::Debug for RunGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunGroup").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
+impl RunGroup {
+    /// An empty group whose stages get `stop_timeout` each to end.
+    #[must_use]
+    pub fn new(stop_timeout: Duration) -> Self {
+        Self { tasks: JoinSet::new(), stages: BTreeMap::new(), waiting: BTreeMap::new(), stop_timeout }
+    }
+
+    /// Starts a component. `start` gets the token that tells it to end; names are unique.
+    pub fn add<F>(&mut self, name: &'static str, stage: Stage, start: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let token = self.stages.entry(stage).or_default().clone();
+        let component = start(token);
+        self.waiting.insert(name, stage);
+        self.tasks.spawn(async move { (name, component.await) });
+    }
+
+    /// Waits until `signal` is ready or a component ends, then stops all in the order of their stages.
+    ///
+    /// # Errors
+    ///
+    /// A component failed, panicked, ended early, or did not end in time; the first cause is returned.
+    pub async fn run(mut self, signal: impl Future<Output = ()>) -> Result<()> {
+        let mut outcome = tokio::select! {
+            () = signal => Ok(()),
+            Some(ended) = self.tasks.join_next() => self.early(ended),
+        };
+        let stages = std::mem::take(&mut self.stages);
+        for (stage, token) in stages {
+            token.cancel();
+            let stopped = self.wait_for(stage).await;
+            outcome = outcome.and(stopped);
+        }
+        self.tasks.shutdown().await;
+        outcome
+    }
+
+    fn early(&mut self, ended: Result<(&'static str, Result<()>), JoinError>) -> Result<()> {
+        let (name, result) = ended.context("a component panicked")?;
+        self.waiting.remove(name);
+        match result {
+            Ok(()) => Err(anyhow!("component `{name}` ended unexpectedly")),
+            Err(error) => Err(error.context(format!("component `{name}` failed"))),
+        }
+    }
+
+    async fn wait_for(&mut self, stage: Stage) -> Result<()> {
+        let mut outcome = Ok(());
+        let deadline = tokio::time::sleep(self.stop_timeout);
+        tokio::pin!(deadline);
+        while self.waiting.values().any(|waiting| *waiting == stage) {
+            let ended = tokio::select! {
+                ended = self.tasks.join_next() => ended,
+                () = &mut deadline => {
+                    let late: Vec<_> =
+                        self.waiting.iter().filter(|(_, waiting)| **waiting == stage).map(|(name, _)| *name).collect();
+                    self.waiting.retain(|_, waiting| *waiting != stage);
+                    let seconds = self.stop_timeout.as_secs();
+                    return outcome.and(Err(anyhow!("did not stop within {seconds} s: {}", late.join(", "))));
+                }
+            };
+            let Some(ended) = ended else { break };
+            match ended {
+                Ok((name, result)) => {
+                    self.waiting.remove(name);
+                    outcome = outcome.and(result.with_context(|| format!("component `{name}` failed while stopping")));
+                }
+                Err(error) => outcome = outcome.and(Err(error).context("a component panicked while stopping")),
+            }
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    type Log = Arc<Mutex<Vec<&'static str>>>;
+
+    fn component(
+        name: &'static str,
+        log: &Log,
+    ) -> impl FnOnce(CancellationToken) -> std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>> {
+        let log = Arc::clone(log);
+        move |token| {
+            Box::pin(async move {
+                token.cancelled().await;
+                log.lock().unwrap().push(name);
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stages_stop_in_order_after_the_signal() {
+        let log = Log::default();
+        let mut group = RunGroup::new(Duration::from_secs(5));
+        group.add("storage", Stage::Storage, component("storage", &log));
+        group.add("front", Stage::Ingress, component("front", &log));
+        group.add("scrape", Stage::Engine, component("scrape", &log));
+        group.run(async {}).await.unwrap();
+        assert_eq!(*log.lock().unwrap(), ["front", "scrape", "storage"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn component_that_ends_early_stops_the_group_and_is_named() {
+        let log = Log::default();
+        let mut group = RunGroup::new(Duration::from_secs(5));
+        group.add("storage", Stage::Storage, component("storage", &log));
+        group.add("rules", Stage::Engine, |_token| async { Ok(()) });
+        let error = group.run(std::future::pending()).await.unwrap_err();
+        assert_eq!(error.to_string(), "component `rules` ended unexpectedly");
+        assert_eq!(*log.lock().unwrap(), ["storage"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn component_that_does_not_stop_is_named_after_the_timeout() {
+        let log = Log::default();
+        let mut group = RunGroup::new(Duration::from_secs(5));
+        group.add("storage", Stage::Storage, component("storage", &log));
+        group.add("front", Stage::Ingress, |_token| std::future::pending());
+        let error = group.run(async {}).await.unwrap_err();
+        assert_eq!(error.to_string(), "did not stop within 5 s: front");
+        assert_eq!(*log.lock().unwrap(), ["storage"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn first_failure_is_the_one_that_is_reported() {
+        let mut group = RunGroup::new(Duration::from_secs(5));
+        group.add("wal", Stage::Storage, |_token| async { Err(anyhow!("disk full")) });
+        let error = group.run(std::future::pending()).await.unwrap_err();
+        assert_eq!(format!("{error:#}"), "component `wal` failed: disk full");
+    }
+}
