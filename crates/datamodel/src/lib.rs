@@ -3,6 +3,7 @@
 //! - [`labels`], [`matcher`], [`regex`]: identity of a series, and the tests on it.
 //! - [`sample`], [`histogram`], [`metadata`]: values, staleness, what a metric says about itself.
 //! - [`exposition`], [`float`]: the text formats of a scrape, and numbers as Go reads and prints them.
+//! - [`registry`]: the instruments of our own metrics.
 //! - [`time`]: timestamps, durations as Prometheus spells them, the [`Clock`](time::Clock).
 //!
 //! Rule: nothing here does I/O, spawns, or reads the clock on its own.
@@ -15,6 +16,7 @@ pub mod labels;
 pub mod matcher;
 pub mod metadata;
 pub mod regex;
+pub mod registry;
 pub mod sample;
 pub mod time;
 
