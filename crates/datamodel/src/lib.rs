@@ -3,6 +3,7 @@
 //! - [`labels`], [`matcher`], [`regex`]: identity of a series, and the tests on it.
 //! - [`sample`], [`histogram`], [`metadata`]: values, staleness, what a metric says about itself.
 //! - [`exposition`], [`float`]: the text formats of a scrape, and numbers as Go reads and prints them.
+//! - [`quantity`], [`selector`]: Kubernetes' numbers and label selectors.
 //! - [`registry`]: the instruments of our own metrics.
 //! - [`time`]: timestamps, durations as Prometheus spells them, the [`Clock`](time::Clock).
 //!
@@ -15,14 +16,18 @@ pub mod histogram;
 pub mod labels;
 pub mod matcher;
 pub mod metadata;
+pub mod quantity;
 pub mod regex;
 pub mod registry;
 pub mod sample;
+pub mod selector;
 pub mod time;
 
 pub use histogram::Histogram;
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher};
 pub use metadata::{Metadata, MetricType};
+pub use quantity::Quantity;
 pub use sample::{STALE_NAN, Sample, is_stale_nan};
+pub use selector::Selector;
 pub use time::{Clock, Timestamp};
