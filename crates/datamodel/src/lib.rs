@@ -1,6 +1,7 @@
 //! The nouns of the field: what a series is called, what a sample holds, how text becomes either.
 //!
 //! - [`labels`], [`matcher`], [`regex`]: identity of a series, and the tests on it.
+//! - [`relabel`]: rules that rewrite label sets or drop them.
 //! - [`sample`], [`histogram`], [`metadata`]: values, staleness, what a metric says about itself.
 //! - [`exposition`], [`float`]: the text formats of a scrape, and numbers as Go reads and prints them.
 //! - [`quantity`], [`selector`]: Kubernetes' numbers and label selectors.
@@ -19,6 +20,7 @@ pub mod metadata;
 pub mod quantity;
 pub mod regex;
 pub mod registry;
+pub mod relabel;
 pub mod sample;
 pub mod selector;
 pub mod time;
