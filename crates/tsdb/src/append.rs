@@ -1,0 +1,131 @@
+//! Writing: a batch is collected, planned, logged, and then made visible at once.
+//!
+//! ```text
+//! samples ─▶ plan (head, read) ─▶ settle late ones ─▶ log ─▶ apply (head, write)
+//!           └──────────────── the writer's lock ─────────────────┘
+//! ```
+//!
+//! Rule: whoever holds the writer's lock is the only one who changes the head.
+
+use std::sync::{Arc, PoisonError};
+
+use datamodel::{Histogram, Labels, Metadata, Timestamp};
+use storage::{AppendError, Appendable, Appender, GroupRef, SeriesRef};
+
+use crate::db::{Inner, Tsdb, Writer};
+use crate::head::plan::{Sample, plan, settle};
+
+impl Appendable for Tsdb {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        Box::new(TsdbAppender { inner: &self.inner, batch: Vec::new(), durable: false })
+    }
+}
+
+/// The same storage, but a commit returns only when the batch is on the disk.
+#[derive(Clone, Debug)]
+pub struct Durable(pub(crate) Tsdb);
+
+impl Appendable for Durable {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        Box::new(TsdbAppender { inner: &self.0.inner, batch: Vec::new(), durable: true })
+    }
+}
+
+struct TsdbAppender<'a> {
+    inner: &'a Inner,
+    batch: Vec<Sample>,
+    durable: bool,
+}
+
+impl Appender for TsdbAppender<'_> {
+    fn create_group(&mut self) -> GroupRef {
+        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let group = self.inner.head_mut().create_group();
+        drop(writer);
+        group
+    }
+
+    fn series(&mut self, group: Option<GroupRef>, labels: &Labels) -> Result<SeriesRef, AppendError> {
+        if labels.is_empty() {
+            return Err(AppendError::InvalidLabels(labels.clone()));
+        }
+        if let Some(found) = self.inner.head().find_series(labels) {
+            return Ok(found);
+        }
+        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.check_open(&writer)?;
+        let mut head = self.inner.head_mut();
+        if let Some(found) = head.find_series(labels) {
+            return Ok(found);
+        }
+        if self.inner.is_full(&head) {
+            return Err(AppendError::OutOfMemory);
+        }
+        head.create_series(group, labels).ok_or(AppendError::OutOfMemory)
+    }
+
+    fn append(&mut self, series: SeriesRef, at: Timestamp, value: f64) -> Result<(), AppendError> {
+        self.batch.push(Sample { series, at: at.unix_ms(), bits: value.to_bits(), histogram: None });
+        Ok(())
+    }
+
+    fn append_histogram(&mut self, series: SeriesRef, at: Timestamp, value: Histogram) -> Result<(), AppendError> {
+        self.batch.push(Sample { series, at: at.unix_ms(), bits: 0, histogram: Some(Arc::new(value)) });
+        Ok(())
+    }
+
+    fn metadata(&mut self, series: SeriesRef, metadata: &Metadata) {
+        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.head_mut().set_metadata(series, metadata);
+        drop(writer);
+    }
+
+    fn commit(self: Box<Self>) -> Result<Vec<(SeriesRef, AppendError)>, AppendError> {
+        let Self { inner, batch, durable } = *self;
+        let refused = {
+            let mut writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.commit(&mut writer, batch)?
+        };
+        if durable {
+            inner.sync()?;
+        }
+        Ok(refused)
+    }
+}
+
+impl Inner {
+    /// Logs a batch and makes it visible.
+    fn commit(&self, writer: &mut Writer, batch: Vec<Sample>) -> Result<Vec<(SeriesRef, AppendError)>, AppendError> {
+        self.check_open(writer)?;
+        let series: Vec<SeriesRef> = batch.iter().map(|sample| sample.series).collect();
+        let (mut planned, moves) = {
+            let head = self.head();
+            let mut planned = plan(&head, batch);
+            let moves = settle(&head, &mut planned, |series| self.last_sealed(&head, series));
+            (planned, moves)
+        };
+        if !moves.is_empty() {
+            moves.apply(&mut self.head_mut(), &mut planned);
+        }
+        if !planned.is_empty() {
+            let logged = writer.wal.append(&self.head(), &planned);
+            if let Err(source) = logged {
+                let context = format!("write the write-ahead log: {}", writer.wal.path().display());
+                return Err(AppendError::Storage { context, source });
+            }
+            self.syncer.note_written(writer.wal.file());
+            writer.note_batch(self.clock.now(), planned.len());
+            self.head_mut().apply(&planned);
+        }
+        let refused = planned.refused.into_iter();
+        Ok(refused.filter_map(|(order, error)| Some((*series.get(order as usize)?, error))).collect())
+    }
+
+    /// Returns when all commits so far are on the disk.
+    pub(crate) fn sync(&self) -> Result<(), AppendError> {
+        self.syncer.sync().map_err(|source| AppendError::Storage {
+            context: format!("sync the write-ahead log: {}", self.options.path.display()),
+            source,
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! The database of one folder: its parts, its start, its upkeep.
+//!
+//! ```text
+//! PATH/lock          one process
+//! PATH/wal/N.wal     batches since the last seal
+//! ```
+//!
+//! Locks, in this order: the writer's, the head's. Rule: nothing here spawns or reads the ambient clock.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use datamodel::time::duration_ms;
+use datamodel::{Clock, Metadata, Timestamp};
+use storage::AppendError;
+
+use crate::append::Durable;
+use crate::head::{Head, Last};
+use crate::lock::FolderLock;
+use crate::options::{OpenError, OpenReport, TsdbOptions};
+use crate::stats::{Cardinality, Stats};
+use crate::wal::{self, Syncer, Wal};
+
+/// What a new series is taken to need until the head is counted again: labels, postings, some rows.
+const NEW_SERIES_BYTES: usize = 400;
+
+/// A storage on disk; a handle, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tsdb {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What one writer at a time changes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) wal: Wal,
+    pub(crate) closed: bool,
+    /// When the oldest batch that is not sealed was committed.
+    pub(crate) oldest_batch: Option<Timestamp>,
+    pub(crate) appended_samples: u64,
+}
+
+impl Writer {
+    pub(crate) fn note_batch(&mut self, now: Timestamp, samples: usize) {
+        self.oldest_batch.get_or_insert(now);
+        self.appended_samples += samples as u64;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) options: TsdbOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) writer: Mutex<Writer>,
+    head: RwLock<Head>,
+    pub(crate) syncer: Syncer,
+    last_sync: Mutex<Option<Timestamp>>,
+    /// Bytes of the head when it was last counted, and of the series since.
+    head_bytes: AtomicUsize,
+    #[expect(dead_code, reason = "held until the end")]
+    lock: FolderLock,
+}
+
+impl Inner {
+    pub(crate) fn head(&self) -> RwLockReadGuard<'_, Head> {
+        self.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn head_mut(&self) -> RwLockWriteGuard<'_, Head> {
+        self.head.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn check_open(&self, writer: &Writer) -> Result<(), AppendError> {
+        if writer.closed {
+            return Err(AppendError::Closed);
+        }
+        if self.syncer.has_failed() {
+            let context = format!("sync the write-ahead log: {}", writer.wal.path().display());
+            let source = std::io::Error::other("an earlier sync failed; restart to go on from what is on the disk");
+            return Err(AppendError::Storage { context, source });
+        }
+        Ok(())
+    }
+
+    /// Whether the head takes no new series.
+    pub(crate) fn is_full(&self, head: &Head) -> bool {
+        let over = |limit| self.head_bytes.fetch_add(NEW_SERIES_BYTES, Ordering::Relaxed) >= limit;
+        head.series_len() >= self.options.max_series || self.options.max_head_bytes.is_some_and(over)
+    }
+
+    /// The newest sample of a series in the segments.
+    pub(crate) fn last_sealed(&self, _head: &Head, _series: u32) -> Result<Option<Last>, AppendError> {
+        Ok(None)
+    }
+}
+
+impl Tsdb {
+    /// Opens the folder and reads what the write-ahead log holds.
+    ///
+    /// # Errors
+    ///
+    /// Another process has it, a newer version wrote it, or it cannot be read or written. Damaged files
+    /// are no error: they are read as far as possible, see [`OpenReport::damage`].
+    pub fn open(options: TsdbOptions, clock: Arc<dyn Clock>) -> Result<(Self, OpenReport), OpenError> {
+        if !options.out_of_order_window.is_zero() {
+            return Err(OpenError::Unsupported("an out-of-order window other than zero"));
+        }
+        let wal_dir = options.path.join("wal");
+        std::fs::create_dir_all(&wal_dir).map_err(OpenError::io("create the data folder", &wal_dir))?;
+        let lock = FolderLock::take(&options.path)?;
+        let mut head = Head::default();
+        let mut report = OpenReport::default();
+        let newest = wal::replay::replay(&wal_dir, 0, &mut head, &mut report)?;
+        let number = newest + 1;
+        let wal = Wal::create(&wal_dir, number).map_err(OpenError::io("create a write-ahead log", &wal_dir))?;
+        let syncer = Syncer::new(Arc::clone(wal.file()));
+        let oldest_batch = (report.replayed_batches > 0).then(|| clock.now());
+        let writer = Writer { wal, closed: false, oldest_batch, appended_samples: 0 };
+        let head_bytes = head.byte_len();
+        let inner = Inner {
+            options,
+            clock,
+            writer: Mutex::new(writer),
+            head: RwLock::new(head),
+            syncer,
+            last_sync: Mutex::new(None),
+            head_bytes: AtomicUsize::new(head_bytes),
+            lock,
+        };
+        Ok((Self { inner: Arc::new(inner) }, report))
+    }
+
+    /// The same storage, but a commit returns only when the batch is on the disk: for writers whose
+    /// callers take the answer as a promise against loss of power.
+    #[must_use]
+    pub fn durable(&self) -> Durable {
+        Durable(self.clone())
+    }
+
+    /// Returns when all commits so far are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed; no further batch is taken.
+    pub fn sync(&self) -> Result<(), AppendError> {
+        self.inner.sync()
+    }
+
+    /// One step of upkeep: sync what is due. The owner calls it at least once per
+    /// [`wal_sync_interval`](TsdbOptions::wal_sync_interval), from one thread.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed. What was not done is tried again by the next call.
+    pub fn maintain(&self) -> Result<(), AppendError> {
+        let now = self.inner.clock.now();
+        let mut last_sync = self.inner.last_sync.lock().unwrap_or_else(PoisonError::into_inner);
+        let interval = duration_ms(self.inner.options.wal_sync_interval);
+        let due = last_sync.is_none_or(|last| now.unix_ms().abs_diff(last.unix_ms()) >= interval.unsigned_abs());
+        if due {
+            *last_sync = Some(now);
+        }
+        drop(last_sync);
+        self.inner.head_bytes.store(self.inner.head().byte_len(), Ordering::Relaxed);
+        if due { self.inner.sync() } else { Ok(()) }
+    }
+
+    /// Ends writing: what was committed is on the disk when this returns. Readers go on.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn close(&self) -> Result<(), AppendError> {
+        self.inner.writer().closed = true;
+        self.inner.sync()
+    }
+
+    /// What is stored.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let writer = self.inner.writer();
+        let (wal_bytes, appended_samples) = (writer.wal.len(), writer.appended_samples);
+        drop(writer);
+        Stats::collect(&self.inner.head(), &self.inner.options.path, wal_bytes, appended_samples)
+    }
+
+    /// What the metric families say about themselves, in no order.
+    #[must_use]
+    pub fn metadata(&self) -> Vec<(Arc<str>, Metadata)> {
+        self.inner.head().metadata().map(|(name, metadata)| (Arc::clone(name), metadata.clone())).collect()
+    }
+
+    /// Where the series in the head come from; each table has at most `limit` rows.
+    #[must_use]
+    pub fn cardinality(&self, limit: usize) -> Cardinality {
+        Cardinality::collect(&self.inner.head(), limit)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.inner.options.path.clone()
+    }
+}

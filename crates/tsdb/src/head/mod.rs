@@ -1,0 +1,280 @@
+//! What is not sealed yet: series by id, groups of series that share timestamps, their newest rows.
+//!
+//! - [`index`]: labels and postings of the series.
+//! - [`rows`]: the table of a group's newest rows.
+//! - [`plan`]: a batch sorted into rows, before anything is written.
+//!
+//! ```text
+//! SeriesRef ─▶ slot ─▶ (group, column)      group: series of one target ─▶ rows
+//! ```
+//!
+//! Rule: nothing here does I/O, and a batch is planned without changing anything that a reader sees.
+
+pub(crate) mod index;
+pub(crate) mod plan;
+pub(crate) mod rows;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datamodel::time::TimeRange;
+use datamodel::{Histogram, Labels, Metadata};
+use storage::{GroupRef, Samples, SeriesRef};
+
+use index::Index;
+use plan::Row;
+use rows::{Cell, Rows};
+
+/// Where a series writes. The generation tells a series from a later one with the same id.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    generation: u32,
+    group: u32,
+    column: u32,
+    live: bool,
+}
+
+/// Series that are usually sampled at the same instant.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    generation: u32,
+    live: bool,
+    /// Series ids by column. A column whose series has left stays until the next cut.
+    series: Vec<u32>,
+    rows: Rows,
+    /// Newest row so far, sealed ones included.
+    last_ms: Option<i64>,
+    /// Up to here a sealed segment may hold newer samples of some series of the group.
+    floor_ms: Option<i64>,
+}
+
+impl Group {
+    pub(crate) fn series(&self) -> &[u32] {
+        &self.series
+    }
+
+    pub(crate) const fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// Rows up to this instant need a look at each series.
+    pub(crate) fn barrier_ms(&self) -> Option<i64> {
+        self.last_ms.max(self.floor_ms)
+    }
+}
+
+/// Metric families whose metadata are kept; beyond it the newest are forgotten.
+const MAX_METADATA: usize = 20_000;
+
+/// The newest sample of a series.
+#[derive(Clone, Debug)]
+pub(crate) struct Last {
+    pub(crate) at: i64,
+    pub(crate) bits: u64,
+    pub(crate) histogram: Option<Arc<Histogram>>,
+}
+
+/// Series, groups, rows.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    pub(crate) index: Index,
+    slots: Vec<Slot>,
+    free_slots: Vec<u32>,
+    groups: Vec<Group>,
+    free_groups: Vec<u32>,
+    /// Groups in which a series has rows from before it left them.
+    former: HashMap<u32, Vec<u32>>,
+    metadata: HashMap<Arc<str>, Metadata>,
+    /// Newest sample in any segment.
+    pub(crate) sealed_ms: Option<i64>,
+    samples: u64,
+    min_ms: Option<i64>,
+    max_ms: Option<i64>,
+}
+
+/// The id and the generation in one number.
+const fn pack(generation: u32, id: u32) -> u64 {
+    (generation as u64) << 32 | id as u64
+}
+
+const fn unpack(packed: u64) -> (u32, u32) {
+    ((packed >> 32) as u32, packed as u32)
+}
+
+impl Head {
+    /// Series in the head.
+    pub(crate) const fn series_len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Samples in the head.
+    pub(crate) const fn samples_len(&self) -> u64 {
+        self.samples
+    }
+
+    /// Oldest and newest sample in the head.
+    pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
+        self.min_ms.zip(self.max_ms)
+    }
+
+    /// Bytes held, nearly.
+    pub(crate) fn byte_len(&self) -> usize {
+        let groups: usize =
+            self.groups.iter().map(|group| 150 + group.series.capacity() * 4 + group.rows.byte_len()).sum();
+        self.index.byte_len() + self.slots.len() * 16 + groups
+    }
+
+    pub(crate) fn group(&self, id: u32) -> Option<&Group> {
+        self.groups.get(id as usize).filter(|group| group.live)
+    }
+
+    pub(crate) fn create_group(&mut self) -> GroupRef {
+        let floor_ms = self.sealed_ms;
+        let id = self.free_groups.pop().unwrap_or_else(|| {
+            self.groups.push(Group::default());
+            // Each group has a series of its own sooner or later, and series ids have 32 bits.
+            (self.groups.len() - 1) as u32
+        });
+        let group = &mut self.groups[id as usize];
+        *group = Group { generation: group.generation.wrapping_add(1), live: true, floor_ms, ..Group::default() };
+        GroupRef(pack(group.generation, id))
+    }
+
+    fn find_group(&self, group: GroupRef) -> Option<u32> {
+        let (generation, id) = unpack(group.0);
+        self.group(id).filter(|group| group.generation == generation).map(|_| id)
+    }
+
+    /// The reference of an existing series.
+    pub(crate) fn find_series(&self, labels: &Labels) -> Option<SeriesRef> {
+        let id = self.index.find(labels)?;
+        self.slots.get(id as usize).map(|slot| SeriesRef(pack(slot.generation, id)))
+    }
+
+    /// Creates a series that does not exist. `None` when the index is full.
+    pub(crate) fn create_series(&mut self, group: Option<GroupRef>, labels: &Labels) -> Option<SeriesRef> {
+        let group = match group.and_then(|group| self.find_group(group)) {
+            Some(group) => group,
+            None => unpack(self.create_group().0).1,
+        };
+        let id = match self.free_slots.last() {
+            Some(id) => *id,
+            None => u32::try_from(self.slots.len()).ok()?,
+        };
+        self.index.insert(id, labels)?;
+        if self.free_slots.pop().is_none() {
+            self.slots.push(Slot { generation: 0, group: 0, column: 0, live: false });
+        }
+        let sealed_ms = self.sealed_ms;
+        let target = &mut self.groups[group as usize];
+        let slot = &mut self.slots[id as usize];
+        *slot =
+            Slot { generation: slot.generation.wrapping_add(1), group, column: target.series.len() as u32, live: true };
+        target.series.push(id);
+        target.floor_ms = target.floor_ms.max(sealed_ms);
+        Some(SeriesRef(pack(slot.generation, id)))
+    }
+
+    /// Where a series writes: its id, group and column.
+    pub(crate) fn locate(&self, series: SeriesRef) -> Option<(u32, u32, u32)> {
+        let (generation, id) = unpack(series.0);
+        let slot = self.slots.get(id as usize).filter(|slot| slot.live && slot.generation == generation)?;
+        Some((id, slot.group, slot.column))
+    }
+
+    /// Lets a series leave its group for one of its own, because it is sampled at other instants.
+    /// `floor_ms`: up to here the series may have rows in its old group.
+    pub(crate) fn leave_group(&mut self, series: u32, floor_ms: Option<i64>) -> u32 {
+        let created = unpack(self.create_group().0).1;
+        let slot = &mut self.slots[series as usize];
+        let left = std::mem::replace(&mut slot.group, created);
+        slot.column = 0;
+        self.former.entry(series).or_default().push(left);
+        let group = &mut self.groups[created as usize];
+        group.series.push(series);
+        group.floor_ms = group.floor_ms.max(floor_ms);
+        created
+    }
+
+    /// Notes that no segment holds samples of the group's series after this instant.
+    pub(crate) fn set_floor(&mut self, group: u32, floor_ms: Option<i64>) {
+        if let Some(group) = self.groups.get_mut(group as usize) {
+            group.floor_ms = floor_ms;
+        }
+    }
+
+    /// After a replay: segments may hold newer samples than the rows of any group.
+    pub(crate) fn raise_floors(&mut self) {
+        for group in &mut self.groups {
+            group.floor_ms = group.floor_ms.max(self.sealed_ms);
+        }
+    }
+
+    /// The groups with rows of a series, each with the column.
+    fn places(&self, series: u32) -> impl Iterator<Item = (&Group, usize)> {
+        let slot = self.slots.get(series as usize);
+        let former = self.former.get(&series).into_iter().flatten().copied();
+        former.chain(slot.map(|slot| slot.group)).filter_map(move |id| {
+            let group = self.groups.get(id as usize)?;
+            let column = match slot {
+                Some(slot) if slot.group == id => slot.column as usize,
+                _ => group.series.iter().position(|candidate| *candidate == series)?,
+            };
+            Some((group, column))
+        })
+    }
+
+    /// The newest sample of a series in the head.
+    pub(crate) fn last(&self, series: u32) -> Option<Last> {
+        let found = self.places(series).filter_map(|(group, column)| group.rows.last(column));
+        let newest = found.max_by_key(|(at, ..)| *at)?;
+        Some(Last { at: newest.0, bits: newest.1, histogram: newest.2 })
+    }
+
+    /// Appends the samples of a series in the range; ascending unless the series has left a group.
+    pub(crate) fn read(&self, series: u32, range: TimeRange, into: &mut Samples) {
+        for (group, column) in self.places(series) {
+            group.rows.read(column, range, into);
+        }
+    }
+
+    /// Makes planned rows visible.
+    pub(crate) fn apply(&mut self, planned: &plan::Planned) {
+        for Row { group, at, cells } in planned.rows() {
+            let target = &mut self.groups[group as usize];
+            let width = target.series.len();
+            target.rows.push(
+                width,
+                at,
+                cells.iter().map(|entry| Cell {
+                    column: entry.column,
+                    bits: entry.bits,
+                    histogram: entry.histogram.clone(),
+                }),
+            );
+            target.last_ms = target.last_ms.max(Some(at));
+            self.samples += cells.len() as u64;
+            self.min_ms = Some(self.min_ms.map_or(at, |min| min.min(at)));
+            self.max_ms = self.max_ms.max(Some(at));
+        }
+    }
+
+    /// Notes what a metric family says about itself.
+    pub(crate) fn set_metadata(&mut self, series: SeriesRef, metadata: &Metadata) {
+        let Some((id, ..)) = self.locate(series) else { return };
+        let labels = self.index.labels(id);
+        let Some(name) = labels.metric_name() else { return };
+        if let Some(known) = self.metadata.get_mut(name) {
+            if known != metadata {
+                *known = metadata.clone();
+            }
+        } else if self.metadata.len() < MAX_METADATA {
+            self.metadata.insert(Arc::from(name), metadata.clone());
+        }
+    }
+
+    /// What the metric families say about themselves.
+    pub(crate) fn metadata(&self) -> impl Iterator<Item = (&Arc<str>, &Metadata)> {
+        self.metadata.iter()
+    }
+}

@@ -1,0 +1,249 @@
+//! A batch, sorted into rows before it is written: what is taken, what is refused, who leaves a group.
+//!
+//! ```text
+//! samples ─▶ sorted by (group, instant, column) ─▶ rows that continue their group
+//!                                               └▶ late ones, decided one by one with `settle`
+//! ```
+//!
+//! Rule: a row continues its group if it is newer than all of the group and not much smaller than the
+//! largest row of the batch; every other sample's series is looked at alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datamodel::{Histogram, Timestamp};
+use storage::{AppendError, SeriesRef};
+
+use super::{Head, Last};
+
+/// One sample of a batch as it was given.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) series: SeriesRef,
+    pub(crate) at: i64,
+    pub(crate) bits: u64,
+    pub(crate) histogram: Option<Arc<Histogram>>,
+}
+
+/// One sample with its place in the head.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) group: u32,
+    pub(crate) column: u32,
+    pub(crate) series: u32,
+    pub(crate) at: i64,
+    pub(crate) bits: u64,
+    pub(crate) histogram: Option<Arc<Histogram>>,
+    /// Index into the batch.
+    pub(crate) order: u32,
+}
+
+impl Entry {
+    fn key(&self) -> (u32, i64, u32, u32) {
+        (self.group, self.at, self.column, self.order)
+    }
+
+    fn same_value(&self, bits: u64, histogram: Option<&Arc<Histogram>>) -> bool {
+        match (&self.histogram, histogram) {
+            (None, None) => self.bits == bits,
+            (Some(a), Some(b)) => crate::histogram::same(a, b),
+            _ => false,
+        }
+    }
+}
+
+/// The cells of one group at one instant, ascending by column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row<'a> {
+    pub(crate) group: u32,
+    pub(crate) at: i64,
+    pub(crate) cells: &'a [Entry],
+}
+
+/// A batch in rows.
+#[derive(Debug, Default)]
+pub(crate) struct Planned {
+    /// Rows that continue their group, ascending by group and instant.
+    taken: Vec<Entry>,
+    /// Samples that need a look at their series, in the same order.
+    late: Vec<Entry>,
+    /// Samples that were left out: index into the batch and why.
+    pub(crate) refused: Vec<(u32, AppendError)>,
+}
+
+impl Planned {
+    /// Whether nothing is to be written.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.taken.is_empty()
+    }
+
+    /// The rows, ascending by group and instant.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.taken.chunk_by(|a, b| a.group == b.group && a.at == b.at).filter_map(|cells| {
+            let first = cells.first()?;
+            Some(Row { group: first.group, at: first.at, cells })
+        })
+    }
+
+    /// Samples that will be written.
+    pub(crate) const fn len(&self) -> usize {
+        self.taken.len()
+    }
+}
+
+/// Sorts a batch into rows.
+pub(crate) fn plan(head: &Head, batch: Vec<Sample>) -> Planned {
+    let mut planned = Planned::default();
+    let mut entries = Vec::with_capacity(batch.len());
+    for (sample, order) in batch.into_iter().zip(0..) {
+        match head.locate(sample.series) {
+            Some((series, group, column)) => entries.push(Entry {
+                group,
+                column,
+                series,
+                at: sample.at,
+                bits: sample.bits,
+                histogram: sample.histogram,
+                order,
+            }),
+            None => planned.refused.push((order, AppendError::UnknownSeries)),
+        }
+    }
+    if !entries.is_sorted_by_key(Entry::key) {
+        entries.sort_unstable_by_key(Entry::key);
+    }
+    entries.dedup_by(|later, first| {
+        let twice = later.key().0 == first.key().0 && later.at == first.at && later.column == first.column;
+        if twice && !first.same_value(later.bits, later.histogram.as_ref()) {
+            planned.refused.push((later.order, AppendError::Duplicate(Timestamp::from_unix_ms(later.at))));
+        }
+        twice
+    });
+    if all_continue(head, &entries) {
+        planned.taken = entries;
+    } else {
+        for of_group in entries.chunk_by(|a, b| a.group == b.group) {
+            split(head, of_group, &mut planned);
+        }
+    }
+    planned
+}
+
+/// The usual batch: one row for each of its groups, newer than all before.
+fn all_continue(head: &Head, entries: &[Entry]) -> bool {
+    entries.chunk_by(|a, b| a.group == b.group).all(|of_group| {
+        let one_row = of_group.first().map(|first| first.at) == of_group.last().map(|last| last.at);
+        let newer = |first: &Entry| head.group(first.group).is_some_and(|group| Some(first.at) > group.barrier_ms());
+        one_row && of_group.first().is_some_and(newer)
+    })
+}
+
+fn split(head: &Head, of_group: &[Entry], planned: &mut Planned) {
+    let largest = of_group.chunk_by(|a, b| a.at == b.at).map(<[Entry]>::len).max().unwrap_or(0);
+    for row in of_group.chunk_by(|a, b| a.at == b.at) {
+        let Some(first) = row.first() else { continue };
+        let newer = head.group(first.group).is_some_and(|group| Some(first.at) > group.barrier_ms());
+        if newer && row.len() * 2 >= largest {
+            planned.taken.extend_from_slice(row);
+        } else {
+            planned.late.extend_from_slice(row);
+        }
+    }
+}
+
+/// What a settled batch changes in the head before its rows are written.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    /// Groups of which it is now known where their sealed samples end.
+    floors: Vec<(u32, Option<i64>)>,
+    /// Series that leave their group.
+    leaving: Vec<u32>,
+    settled: Vec<Entry>,
+}
+
+/// Decides on the late samples. `sealed` looks up the newest sealed sample of a series (by id).
+pub(crate) fn settle(
+    head: &Head,
+    planned: &mut Planned,
+    mut sealed: impl FnMut(u32) -> Result<Option<Last>, AppendError>,
+) -> Moves {
+    let mut moves = Moves::default();
+    let late = std::mem::take(&mut planned.late);
+    for entry in late {
+        let last = match sealed(entry.series) {
+            Ok(sealed) => newer(head.last(entry.series), sealed),
+            Err(error) => {
+                planned.refused.push((entry.order, error));
+                continue;
+            }
+        };
+        let at = Timestamp::from_unix_ms(entry.at);
+        match last {
+            Some(last) if last.at > entry.at => {
+                let end = Timestamp::from_unix_ms(last.at);
+                planned.refused.push((entry.order, AppendError::OutOfOrder { at, end }));
+            }
+            Some(last) if last.at == entry.at => {
+                if !entry.same_value(last.bits, last.histogram.as_ref()) {
+                    planned.refused.push((entry.order, AppendError::Duplicate(at)));
+                }
+            }
+            _ => moves.settled.push(entry),
+        }
+    }
+    // A row that only had to be looked at, because a segment might have held newer samples, stays a row.
+    for row in moves.settled.chunk_by(|a, b| a.group == b.group && a.at == b.at) {
+        let Some(first) = row.first() else { continue };
+        let Some(group) = head.group(first.group) else { continue };
+        let continues =
+            Some(first.at) > group.last_ms && (row.len() * 2 >= group.series.len() || group.series.len() == 1);
+        if continues && row.len() == group.series.len() {
+            moves.floors.push((first.group, group.last_ms));
+        } else if !continues && group.series.len() > 1 {
+            moves.leaving.extend(row.iter().map(|entry| entry.series));
+        }
+    }
+    moves
+}
+
+fn newer(a: Option<Last>, b: Option<Last>) -> Option<Last> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.at > a.at { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
+
+impl Moves {
+    /// Whether the head stays as it is and nothing was settled.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.settled.is_empty()
+    }
+
+    /// Moves the series that leave, and adds the settled samples to the planned ones.
+    pub(crate) fn apply(mut self, head: &mut Head, planned: &mut Planned) {
+        let mut newest_rows: HashMap<u32, i64> = HashMap::new();
+        for entry in &planned.taken {
+            let newest = newest_rows.entry(entry.group).or_insert(entry.at);
+            *newest = entry.at.max(*newest);
+        }
+        self.leaving.sort_unstable();
+        self.settled.sort_unstable_by_key(|entry| (entry.series, entry.at));
+        for of_series in self.settled.chunk_by_mut(|a, b| a.series == b.series) {
+            let Some(Entry { series, group, .. }) = of_series.first().cloned() else { continue };
+            if self.leaving.binary_search(&series).is_err() {
+                continue;
+            }
+            let last_ms = head.group(group).and_then(|group| group.last_ms);
+            let created = head.leave_group(series, last_ms.max(newest_rows.get(&group).copied()));
+            for entry in of_series {
+                entry.group = created;
+                entry.column = 0;
+            }
+        }
+        for (group, floor_ms) in self.floors {
+            head.set_floor(group, floor_ms);
+        }
+        planned.taken.append(&mut self.settled);
+        planned.taken.sort_unstable_by_key(Entry::key);
+    }
+}
