@@ -2,11 +2,17 @@
 //!
 //! - [`backend`]: the seam between the two halves: [`Backend`] turns encoded audio into a
 //!   [`Transcript`], blocking, on a compute thread.
+//! - [`audio`]: files in every supported format to mono samples at 16 kHz.
+//! - [`vad`]: where somebody speaks. [`whisper`]: the network. [`transcribe`]: the backend on them.
 //!
 //! Rule: the engine half (audio, model, decoding) knows no HTTP and no async; the server half
 //! (queue, HTTP, metrics) knows no tensors.
 
+pub mod audio;
 pub mod backend;
+pub mod transcribe;
+pub mod vad;
+pub mod whisper;
 
 pub use backend::{
     AudioInput, Backend, CancelFlag, ErrorClass, Languages, ModelInfo, Segment, TranscribeError, TranscribeOptions,
