@@ -22,7 +22,15 @@ const SHOWN_CHARS: usize = 64;
 
 /// The beginning of a hostile text, with control characters escaped.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect()
+    let mut shown = String::new();
+    for c in text.chars().take(SHOWN_CHARS) {
+        if c.is_control() {
+            shown.extend(c.escape_debug());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// Reads a number as Go's `strconv.ParseFloat` does: decimal, with `Inf`, `Infinity` (either sign) and `NaN`

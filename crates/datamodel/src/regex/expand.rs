@@ -4,22 +4,21 @@
 
 use std::sync::Arc;
 
-use regex_automata::util::captures;
-
 /// What the groups of an expression matched in a text.
 #[derive(Clone, Debug)]
 pub struct Captures<'t> {
     pub(super) text: &'t str,
     pub(super) names: Arc<[Option<Box<str>>]>,
-    pub(super) groups: captures::Captures,
+    /// Start and end of each group.
+    pub(super) spans: Vec<Option<(usize, usize)>>,
 }
 
 impl<'t> Captures<'t> {
     /// What a group matched; 0 is the whole match. `None` if it took no part.
     #[must_use]
     pub fn get(&self, group: usize) -> Option<&'t str> {
-        let span = self.groups.get_group(group)?;
-        self.text.get(span.start..span.end)
+        let (start, end) = (*self.spans.get(group)?)?;
+        self.text.get(start..end)
     }
 
     /// What the first group of that name matched which took part.
