@@ -4,12 +4,15 @@
 //!   [`Transcript`], blocking, on a compute thread.
 //! - [`audio`]: files in every supported format to mono samples at 16 kHz.
 //! - [`vad`]: where somebody speaks. [`whisper`]: the network. [`transcribe`]: the backend on them.
+//! - [`server`]: OpenAI's transcription API over HTTP, with the queue and the metrics.
 //!
 //! Rule: the engine half (audio, model, decoding) knows no HTTP and no async; the server half
 //! (queue, HTTP, metrics) knows no tensors.
 
 pub mod audio;
 pub mod backend;
+mod gpu;
+pub mod server;
 pub mod transcribe;
 pub mod vad;
 pub mod whisper;

@@ -55,7 +55,7 @@ pub(crate) struct Job {
     pub(crate) cancel: CancelFlag,
     pub(crate) reply: oneshot::Sender<Outcome>,
     /// Keeps the bytes of `audio` on the account as long as they exist.
-    pub(crate) upload: Reservation,
+    pub(crate) upload: Arc<Reservation>,
     accepted_at: Instant,
 }
 
@@ -137,7 +137,7 @@ impl Queue {
         &self,
         audio: AudioInput,
         options: TranscribeOptions,
-        upload: Reservation,
+        upload: Arc<Reservation>,
     ) -> Result<(Active, oneshot::Receiver<Outcome>), Refused> {
         let (reply, outcome) = oneshot::channel();
         let cancel = CancelFlag::new();
@@ -252,11 +252,6 @@ impl Active {
     pub(crate) fn answered(mut self, failed: bool) {
         self.end = Some(if failed { End::Failed } else { End::Answered });
     }
-
-    /// Since acceptance.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.accepted_at.elapsed()
-    }
 }
 
 impl Drop for Active {
@@ -291,13 +286,8 @@ impl UploadBudget {
     }
 
     /// An account for one request, with nothing on it yet.
-    pub(crate) fn open(&self) -> Reservation {
-        Reservation { budget: self.clone(), bytes: 0 }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn used_bytes(&self) -> u64 {
-        self.0.used_bytes.load(Ordering::Relaxed)
+    pub(crate) fn open(&self) -> Arc<Reservation> {
+        Arc::new(Reservation { budget: self.clone(), bytes: AtomicU64::new(0) })
     }
 }
 
@@ -305,19 +295,19 @@ impl UploadBudget {
 #[derive(Debug)]
 pub(crate) struct Reservation {
     budget: UploadBudget,
-    bytes: u64,
+    bytes: AtomicU64,
 }
 
 impl Reservation {
     /// Takes more; false, and nothing taken, if there is not that much.
     #[must_use]
-    pub(crate) fn grow(&mut self, bytes: u64) -> bool {
+    pub(crate) fn grow(&self, bytes: u64) -> bool {
         let Budget { used_bytes, limit_bytes } = &*self.budget.0;
         let grown = used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|sum| sum <= limit_bytes)
         });
         if grown.is_ok() {
-            self.bytes += bytes;
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         grown.is_ok()
     }
@@ -325,6 +315,6 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.0.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.used_bytes.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
     }
 }

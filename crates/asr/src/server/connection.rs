@@ -142,10 +142,7 @@ impl Connections {
 
     fn connection(&self, number: u32) -> Connection {
         let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.header_read_timeout)
-            .max_buf_size(MAX_BUFFER_BYTES);
+        builder.timer(TokioTimer::new()).header_read_timeout(self.header_read_timeout).max_buf_size(MAX_BUFFER_BYTES);
         // The golden ratio spreads consecutive numbers evenly: 0 to 10 % less than the age.
         let spread = f64::from(number.wrapping_mul(0x9e37_79b9)) / f64::from(u32::MAX);
         Connection {
@@ -164,7 +161,8 @@ impl Connections {
 async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
+    // Fails when the client has gone already, which the connection will see.
+    stream.set_nodelay(true).ok();
     Ok((stream, permit))
 }
 

@@ -134,11 +134,8 @@ impl ApiError {
     }
 
     pub(crate) fn unauthorized(given: bool) -> Self {
-        let message = if given {
-            "incorrect API key"
-        } else {
-            "no API key: send it in the header `Authorization: Bearer KEY`"
-        };
+        let message =
+            if given { "incorrect API key" } else { "no API key: send it in the header `Authorization: Bearer KEY`" };
         Self::new(StatusCode::UNAUTHORIZED, INVALID_REQUEST, "invalid_api_key", message.to_owned())
     }
 

@@ -53,8 +53,8 @@ pub(crate) fn load(certificate_path: &Path, key_path: &Path) -> Result<TlsAccept
         .map_err(certificate)?
         .collect::<Result<Vec<_>, _>>()
         .map_err(certificate)?;
-    let key = PrivateKeyDer::from_pem_file(key_path)
-        .map_err(|source| TlsError::Key { path: key_path.to_owned(), source })?;
+    let key =
+        PrivateKeyDer::from_pem_file(key_path).map_err(|source| TlsError::Key { path: key_path.to_owned(), source })?;
     let unusable = |source| TlsError::Unusable {
         certificate_path: certificate_path.to_owned(),
         key_path: key_path.to_owned(),
