@@ -6,6 +6,7 @@
 //! - [`exposition`], [`float`]: the text formats of a scrape, and numbers as Go reads and prints them.
 //! - [`quantity`], [`selector`]: Kubernetes' numbers and label selectors.
 //! - [`registry`]: the instruments of our own metrics.
+//! - [`sum`]: sums that keep their low bits.
 //! - [`time`]: timestamps, durations as Prometheus spells them, the [`Clock`](time::Clock).
 //!
 //! Rule: nothing here does I/O, spawns, or reads the clock on its own.
@@ -23,6 +24,7 @@ pub mod registry;
 pub mod relabel;
 pub mod sample;
 pub mod selector;
+pub mod sum;
 pub mod time;
 
 pub use histogram::Histogram;

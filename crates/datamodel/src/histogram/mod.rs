@@ -1,13 +1,19 @@
 //! Native histograms: exponential or custom buckets in one sample.
 //!
-//! Parts: [`Histogram`] (always with float counts: integers are exact up to 2^53), [`Span`] (runs of
-//! adjacent buckets), [`CounterResetHint`].
+//! - [`Histogram`] (always with float counts: integers are exact up to 2^53), [`Span`] (runs of adjacent
+//!   buckets), [`CounterResetHint`].
+//! - `buckets`: bounds, [`Bucket`], scaling, compacting; `text`: as upstream prints them.
 //!
 //! Source: Prometheus native histograms specification.
 //!
 //! Rule: buckets are absolute counts here, whatever form they arrive in.
 
+mod buckets;
+mod text;
+
 use std::sync::Arc;
+
+pub use buckets::Bucket;
 
 /// The schema number of histograms with custom bucket bounds.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
