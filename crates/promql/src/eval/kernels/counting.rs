@@ -1,0 +1,101 @@
+//! `changes` and `resets`: how often something happens between neighbours.
+//!
+//! Rule: a step from a float to a histogram or back counts as one.
+
+use std::sync::Arc;
+
+use datamodel::Histogram;
+
+use crate::ast::RangeMode;
+use crate::error::EvalError;
+use crate::eval::Evaluator;
+use crate::eval::kernels::Call;
+use crate::eval::series::Made;
+use crate::numbers::equal;
+
+#[derive(Clone, Copy)]
+enum Neighbour<'a> {
+    Float(f64),
+    Histogram(&'a Arc<Histogram>),
+}
+
+impl<'a> Call<'a> {
+    /// The places where counting starts: 0 and 0, or with `anchored` the newest sample at or before the
+    /// start of the range, of whichever kind. `None` if there is no sample behind the start.
+    fn counting_starts(&self) -> Option<(usize, usize)> {
+        if self.mode != RangeMode::Anchored {
+            return Some((0, 0));
+        }
+        let (times, histograms) = (self.window.times, self.window.histograms);
+        let floats_before = times.partition_point(|at| *at <= self.start);
+        let histograms_before = histograms.partition_point(|(at, _)| *at <= self.start);
+        if floats_before >= times.len() && histograms_before >= histograms.len() {
+            return None;
+        }
+        let last_float = floats_before.checked_sub(1);
+        let last_histogram = histograms_before.checked_sub(1);
+        Some(match (last_float, last_histogram) {
+            (None, None) => (0, 0),
+            (Some(float), None) => (float, histograms_before),
+            (None, Some(histogram)) => (floats_before, histogram),
+            (Some(float), Some(histogram)) => {
+                let is_float_newer = times.get(float).copied() >= histograms.get(histogram).map(|(at, _)| *at);
+                if is_float_newer { (float, histograms_before) } else { (floats_before, histogram) }
+            }
+        })
+    }
+
+    /// All samples in order of time, floats and histograms mixed.
+    fn neighbours(&self, starts: (usize, usize)) -> impl Iterator<Item = Neighbour<'a>> {
+        let (times, values, histograms) = (self.window.times, self.window.values, self.window.histograms);
+        let (mut float, mut histogram) = starts;
+        std::iter::from_fn(move || {
+            let takes_float = match (times.get(float), histograms.get(histogram)) {
+                (Some(at), Some((histogram_at, _))) => at < histogram_at,
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (None, None) => return None,
+            };
+            if takes_float {
+                float += 1;
+                values.get(float - 1).copied().map(Neighbour::Float)
+            } else {
+                histogram += 1;
+                histograms.get(histogram - 1).map(|(_, histogram)| Neighbour::Histogram(histogram))
+            }
+        })
+    }
+
+    fn count_pairs(&self, mut happens: impl FnMut(Neighbour<'a>, Neighbour<'a>) -> bool) -> Option<Made> {
+        let mut neighbours = self.neighbours(self.counting_starts()?);
+        let mut before = neighbours.next()?;
+        let mut count = 0_u32;
+        for next in neighbours {
+            count += u32::from(happens(before, next));
+            before = next;
+        }
+        Some(Made::Float(f64::from(count)))
+    }
+}
+
+impl Evaluator<'_> {
+    pub(super) fn changes(call: &Call<'_>) -> Option<Made> {
+        call.count_pairs(|before, next| match (before, next) {
+            (Neighbour::Float(before), Neighbour::Float(next)) => {
+                !(equal(before, next) || before.is_nan() && next.is_nan())
+            }
+            (Neighbour::Histogram(before), Neighbour::Histogram(next)) => !before.same_data(next),
+            _ => true,
+        })
+    }
+
+    pub(super) fn resets(call: &Call<'_>) -> Result<Option<Made>, EvalError> {
+        if call.window.histograms.len() > 1 {
+            return Err(EvalError::Unsupported { feature: "resets of native histograms", span: call.span });
+        }
+        Ok(call.count_pairs(|before, next| match (before, next) {
+            (Neighbour::Float(before), Neighbour::Float(next)) => next < before,
+            _ => true,
+        }))
+    }
+}

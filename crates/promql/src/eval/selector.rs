@@ -1,0 +1,168 @@
+//! Instant selectors: the newest sample of the lookback before each step.
+//!
+//! Rule: the lookback is open on its left; a staleness marker ends a series at once.
+
+use std::sync::Arc;
+
+use datamodel::time::TimeRange;
+use datamodel::{Timestamp, is_stale_nan};
+use storage::{Samples, SelectHints};
+
+use crate::annotations::Note;
+use crate::ast::RangeMode;
+use crate::error::EvalError;
+use crate::eval::series::{Column, EvalSeries, Grid, Made, NO_INPUT};
+use crate::eval::{Evaluator, Sink};
+use crate::plan::SelectorPlan;
+
+/// Takes the labels and samples of each series of a selector.
+type ReadSink<'s> = dyn FnMut(&datamodel::Labels, &mut Samples) -> Result<(), EvalError> + 's;
+
+impl Evaluator<'_> {
+    /// Reads the series of a selector one after the other, from `before` ms before the first step's data
+    /// time (exclusive) to `after` ms behind the last one's.
+    pub(super) fn read_series(
+        &self,
+        selector: &SelectorPlan,
+        grid: Grid,
+        before: i64,
+        after: i64,
+        sink: &mut ReadSink<'_>,
+    ) -> Result<(), EvalError> {
+        let start = selector.data_time(grid.start).saturating_sub(before).saturating_add(1);
+        let end = selector.data_time(grid.end()).saturating_add(after);
+        let range = TimeRange { start: Timestamp::from_unix_ms(start), end: Timestamp::from_unix_ms(end) };
+        let hints = SelectHints {
+            range: Some(range),
+            step: u64::try_from(grid.step).ok().filter(|_| grid.steps > 1).map(std::time::Duration::from_millis),
+            function: selector.function,
+            labels_only: false,
+        };
+        let mut set = self.querier.select(&selector.matchers, &hints)?;
+        let mut samples = Samples::default();
+        let mut memory = self.budget.reservation();
+        while let Some(series) = set.next() {
+            let series = series?;
+            self.check_alive()?;
+            samples.clear();
+            series.read(range, &mut samples)?;
+            memory.resize(samples.timestamps.capacity().saturating_mul(16))?;
+            if !samples.is_empty() {
+                sink(series.labels(), &mut samples)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn selector(&self, selector: &SelectorPlan, grid: Grid, sink: &mut Sink<'_>) -> Result<(), EvalError> {
+        if selector.mode == RangeMode::Smoothed {
+            return self.smoothed_selector(selector, grid, sink);
+        }
+        self.read_series(selector, grid, self.lookback, 0, &mut |labels, samples| {
+            let mut column = Column::new(grid.steps);
+            let mut newest = NO_INPUT;
+            self.each_step(selector, grid, samples, |index, _, sample_time, made| {
+                newest = newest.max(sample_time);
+                column.set_made(index, made);
+            });
+            if column.is_empty() {
+                return Ok(());
+            }
+            sink(EvalSeries { labels: labels.clone(), drop_name: false, column, newest })
+        })
+    }
+
+    /// Finds the sample that counts at each step: its step, its place, its time, its value.
+    fn each_step(
+        &self,
+        selector: &SelectorPlan,
+        grid: Grid,
+        samples: &Samples,
+        mut found: impl FnMut(usize, usize, i64, Made),
+    ) {
+        let mut next = 0;
+        for index in 0..grid.steps {
+            let data_time = selector.data_time(grid.at(index));
+            while samples.timestamps.get(next).is_some_and(|at| *at <= data_time) {
+                next += 1;
+            }
+            let Some(at) = next.checked_sub(1) else { continue };
+            let (Some(&sample_time), Some(&value)) = (samples.timestamps.get(at), samples.values.get(at)) else {
+                continue;
+            };
+            if sample_time <= data_time.saturating_sub(self.lookback) {
+                continue;
+            }
+            let made = match samples.histograms.binary_search_by_key(&at, |(at, _)| *at) {
+                Ok(place) => match samples.histograms.get(place) {
+                    Some((_, histogram)) if !is_stale_nan(histogram.sum) => Made::Histogram(Arc::clone(histogram)),
+                    _ => continue,
+                },
+                Err(_) if is_stale_nan(value) => continue,
+                Err(_) => Made::Float(value),
+            };
+            found(index, at, sample_time, made);
+        }
+    }
+
+    /// `timestamp(selector)` and `start_timestamp(selector)`.
+    pub(super) fn sample_time(
+        &self,
+        selector: &SelectorPlan,
+        is_start: bool,
+        grid: Grid,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        if is_start {
+            return Err(EvalError::Unsupported { feature: "start_timestamp()", span: selector.span });
+        }
+        self.dropping_names(selector.has_fixed_name(), sink, &mut |sink| {
+            self.read_series(selector, grid, self.lookback, 0, &mut |labels, samples| {
+                let mut column = Column::new(grid.steps);
+                let mut newest = NO_INPUT;
+                self.each_step(selector, grid, samples, |index, _, sample_time, _| {
+                    newest = newest.max(sample_time);
+                    column.set(index, sample_time as f64 / 1000.0);
+                });
+                if column.is_empty() {
+                    return Ok(());
+                }
+                sink(EvalSeries { labels: labels.clone(), drop_name: true, column, newest })
+            })
+        })
+    }
+
+    /// A selector with `smoothed`: between two samples the value is interpolated.
+    fn smoothed_selector(&self, selector: &SelectorPlan, grid: Grid, sink: &mut Sink<'_>) -> Result<(), EvalError> {
+        self.read_series(selector, grid, self.lookback, self.lookback, &mut |labels, samples| {
+            let run = crate::eval::range::Run::from_samples(samples);
+            let metric = labels.metric_name().unwrap_or_default();
+            let mut column = Column::new(grid.steps);
+            let mut newest = NO_INPUT;
+            for index in 0..grid.steps {
+                let at = selector.data_time(grid.at(index));
+                let window = run.window(at.saturating_sub(self.lookback), at.saturating_add(self.lookback));
+                if !window.histograms.is_empty() && !window.times.is_empty() {
+                    self.note(Note::MixedFloatsHistograms { metric: metric.to_owned() }, selector.span);
+                    continue;
+                }
+                let made = if window.histograms.is_empty() {
+                    window.smoothed_at(at).map(Made::Float)
+                } else {
+                    return Err(EvalError::Unsupported {
+                        feature: "smoothed selectors of native histograms",
+                        span: selector.span,
+                    });
+                };
+                if let Some(made) = made {
+                    column.set_made(index, made);
+                    newest = newest.max(window.newest());
+                }
+            }
+            if column.is_empty() {
+                return Ok(());
+            }
+            sink(EvalSeries { labels: labels.clone(), drop_name: false, column, newest })
+        })
+    }
+}

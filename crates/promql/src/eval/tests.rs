@@ -1,0 +1,143 @@
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use datamodel::{Labels, Timestamp};
+use storage::{Appendable, MemoryStorage};
+
+use crate::{Engine, EngineOptions, EvalError, QueryContext, QueryValue, Value};
+
+/// Two pods, a counter and a gauge each, one sample every 10 s for 10 minutes.
+fn pods() -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    let mut appender = storage.appender();
+    for (pod, slope) in [("a", 1.0), ("b", 3.0)] {
+        for (name, factor) in [("asr_total_requests", slope), ("asr_active_requests", 0.0)] {
+            let labels = Labels::from_pairs([("__name__", name), ("pod", pod), ("namespace", "smallest")]);
+            let series = appender.series(None, &labels).unwrap();
+            for step in 0..=60_i32 {
+                let at = Timestamp::from_unix_ms(i64::from(step) * 10_000);
+                let value = if factor > 0.0 { factor * f64::from(step) * 10.0 } else { slope };
+                appender.append(series, at, value).unwrap();
+            }
+        }
+    }
+    assert!(appender.commit().unwrap().is_empty());
+    storage
+}
+
+fn engine() -> Engine {
+    Engine::new(EngineOptions::default())
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_ms(seconds * 1000)
+}
+
+/// Evaluates at 600 s and compares one line for each series.
+fn check(text: &str, expected: &[&str]) {
+    let result = engine().instant(&pods(), text, at(600), &QueryContext::default()).unwrap();
+    assert_eq!(lines(&result.value), expected, "{text}");
+}
+
+/// The value without the last bits, which extrapolation does not keep round.
+fn rounded(value: f64) -> f64 {
+    (value * 1e9).round() / 1e9
+}
+
+fn lines(value: &QueryValue) -> Vec<String> {
+    match value {
+        QueryValue::Scalar(sample) => vec![sample.value.to_string()],
+        QueryValue::String { value, .. } => vec![value.clone()],
+        QueryValue::InstantVector(samples) => samples
+            .iter()
+            .map(|sample| match &sample.value {
+                Value::Float(value) => format!("{} {}", sample.labels, rounded(*value)),
+                Value::Histogram(histogram) => format!("{} {histogram}", sample.labels),
+            })
+            .collect(),
+        QueryValue::RangeVector(series) => series
+            .iter()
+            .map(|series| {
+                let mut line = series.labels.to_string();
+                series.samples.values.iter().for_each(|value| write!(line, " {}", rounded(*value)).unwrap());
+                line
+            })
+            .collect(),
+    }
+}
+
+#[test]
+fn rules_and_alerts_of_the_product_evaluate() {
+    check(
+        "rate(asr_total_requests[5m])",
+        &["{namespace=\"smallest\", pod=\"a\"} 1", "{namespace=\"smallest\", pod=\"b\"} 3"],
+    );
+    check("avg(asr_active_requests) by (namespace)", &["{namespace=\"smallest\"} 2"]);
+    check("asr_active_requests > 2", &["asr_active_requests{namespace=\"smallest\", pod=\"b\"} 3"]);
+    check("asr_total_requests / 1000 > 0.9", &["{namespace=\"smallest\", pod=\"b\"} 1.8"]);
+    check("sum(increase(asr_total_requests[1m]))", &["{} 240"]);
+    check("max_over_time(sum(asr_active_requests)[1m:10s])", &["{} 4"]);
+    check("absent(missing{pod=\"x\"})", &["{pod=\"x\"} 1"]);
+    check("count(asr_active_requests) + on () vector(1)", &["{} 3"]);
+    check(
+        "sort_desc(asr_active_requests)[1m:1m]",
+        &[
+            "asr_active_requests{namespace=\"smallest\", pod=\"a\"} 1",
+            "asr_active_requests{namespace=\"smallest\", pod=\"b\"} 3",
+        ],
+    );
+}
+
+#[test]
+fn range_query_has_a_sample_for_each_step() {
+    let context = QueryContext::default();
+    let step = Duration::from_secs(60);
+    let result = engine().range(&pods(), "sum(asr_total_requests)", at(0), at(120), step, &context).unwrap();
+    assert_eq!(lines(&result.value), ["{} 0 240 480"]);
+}
+
+#[test]
+fn newest_input_goes_through_all_operators() {
+    let result = engine()
+        .instant(&pods(), "sum(rate(asr_total_requests[1m] offset 95s)) * 2", at(600), &QueryContext::default())
+        .unwrap();
+    let QueryValue::InstantVector(samples) = result.value else { panic!("{result:?}") };
+    assert_eq!(samples[0].newest_input, Some(at(500)));
+    let result = engine().instant(&pods(), "vector(1)", at(600), &QueryContext::default()).unwrap();
+    let QueryValue::InstantVector(samples) = result.value else { panic!("{result:?}") };
+    assert_eq!(samples[0].newest_input, None);
+}
+
+#[test]
+fn counters_by_name_only_are_hinted_at_with_their_place() {
+    let result =
+        engine().instant(&pods(), "sum(\n rate(asr_active_requests[1m]))", at(600), &QueryContext::default()).unwrap();
+    let expected = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \
+                    \"asr_active_requests\" (2:7)";
+    assert_eq!(result.annotations.infos, [expected]);
+}
+
+#[test]
+fn cancelled_and_late_queries_stop() {
+    let run = |context: &QueryContext| engine().instant(&pods(), "asr_total_requests", at(600), context).unwrap_err();
+    let cancelled = QueryContext { cancel: Arc::new(AtomicBool::new(true)), ..QueryContext::default() };
+    assert!(matches!(run(&cancelled), EvalError::Cancelled));
+    let late = QueryContext { deadline: Some(Timestamp::from_unix_ms(1)), ..QueryContext::default() };
+    assert!(matches!(run(&late), EvalError::TimedOut));
+}
+
+#[test]
+fn query_over_its_budget_is_refused_before_it_allocates() {
+    let context = QueryContext { budget_bytes: Some(10_000), ..QueryContext::default() };
+    let storage = pods();
+    let steps = |step: Duration| {
+        engine().range(&storage, "asr_total_requests + asr_total_requests", at(0), at(600), step, &context)
+    };
+    assert!(steps(Duration::from_secs(60)).is_ok());
+    assert!(matches!(steps(Duration::from_millis(1)), Err(EvalError::OverBudget { limit: 10_000 })));
+    let text = "max_over_time(asr_total_requests[100000d:1ms])";
+    let error = engine().instant(&storage, text, at(600), &context).unwrap_err();
+    assert_eq!(error.to_string(), "query would need more than its 10000 bytes of memory");
+}

@@ -1,0 +1,40 @@
+//! PromQL, with Prometheus 3.14's semantics.
+//!
+//! ```text
+//!   text ─▶ lexer ─▶ parser ─▶ tree (ast) ─▶ plan ─▶ evaluator ─▶ answer + annotations
+//!                      │          └─▶ printer
+//!                      └─▶ ParseError with its place
+//! ```
+//!
+//! - [`parse`]: text to a checked tree with places ([`ast`]); `Display` prints it canonically.
+//! - [`Engine`]: evaluates expressions over a [`storage::Queryable`].
+//! - [`functions`]: the table of functions; [`Features`]: upstream's feature flags.
+//!
+//! Rule: a library, never a task. No I/O, no threads, no state between queries; what is not supported is
+//! refused by name, never answered differently.
+#![forbid(unsafe_code)]
+
+mod annotations;
+pub mod ast;
+mod engine;
+mod error;
+mod eval;
+mod features;
+pub mod functions;
+mod lexer;
+mod numbers;
+mod parser;
+mod plan;
+mod printer;
+mod span;
+
+pub use annotations::Annotations;
+pub use ast::{Expr, ValueType, VectorSelector};
+pub use engine::{
+    DEFAULT_BUDGET_BYTES, DEFAULT_LOOKBACK, DEFAULT_SUBQUERY_STEP, DEFAULT_TIMEOUT, Engine, EngineOptions,
+    InstantSample, QueryContext, QueryResult, QueryValue, RangeSeries, Source, Value,
+};
+pub use error::EvalError;
+pub use features::Features;
+pub use parser::{MAX_BYTES, MAX_DEPTH, ParseError, parse, parse_selector, parse_with};
+pub use span::{Position, Span};
