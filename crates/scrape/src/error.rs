@@ -1,0 +1,114 @@
+//! Why a scrape failed.
+//!
+//! Rule: a variant names what went wrong at the target, so that the operator knows where to look.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use datamodel::exposition::{FormatError, ParseError};
+use datamodel::time::format_duration;
+use storage::AppendError;
+
+/// Why a scrape failed. A failed scrape writes `up` 0 and ends the target's series.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScrapeError {
+    /// TLS is not there yet.
+    #[error("`https` targets are not supported yet")]
+    Https,
+    /// The address is no `host` or `host:port`.
+    #[error("not a valid address: `{0}`")]
+    Address(String),
+    /// No connection.
+    #[error("cannot connect to `{address}`")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// No complete answer in time.
+    #[error("no complete answer within {}", format_duration(*.0))]
+    Timeout(Duration),
+    /// The connection broke, or what came was no HTTP.
+    #[error("broken HTTP answer")]
+    Http(#[source] hyper::Error),
+    /// The URL cannot be asked for.
+    #[error("not a valid URL: `{0}`")]
+    Url(String),
+    /// The answer is not 200.
+    #[error("server returned HTTP status {0}")]
+    Status(http::StatusCode),
+    /// A redirect that is not followed.
+    #[error("redirect is not followed: {reason}: `{location}`")]
+    Redirect {
+        /// Where to.
+        location: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The page is too large.
+    #[error("body exceeds its limit of {0} bytes")]
+    BodySize(usize),
+    /// The compression is none that was asked for.
+    #[error("unsupported content encoding: `{0}`")]
+    ContentEncoding(String),
+    /// The compressed page is damaged.
+    #[error("damaged gzip body")]
+    Gzip(#[source] io::Error),
+    /// The page is of no format that can be read.
+    #[error(transparent)]
+    ContentType(#[from] FormatError),
+    /// The page breaks its format.
+    #[error("page breaks its format: {0}")]
+    Parse(ParseError),
+    /// Relabelling took the metric name away.
+    #[error("no metric name after relabelling: line {0}")]
+    NoMetricName(u32),
+    /// Too many samples.
+    #[error("sample limit exceeded: {samples} samples, limit {limit}")]
+    SampleLimit {
+        /// Samples after relabelling.
+        samples: usize,
+        /// The bound in force.
+        limit: usize,
+    },
+    /// Too many labels, or one too long.
+    #[error("{limit_name} exceeded: {found}, limit {limit}, metric `{metric}`")]
+    LabelLimit {
+        /// The configuration key.
+        limit_name: &'static str,
+        /// What was found.
+        found: usize,
+        /// The limit.
+        limit: usize,
+        /// The metric name, at most 50 characters of it.
+        metric: String,
+    },
+    /// The job has too many targets.
+    #[error("target_limit exceeded: {targets} targets, limit {limit}")]
+    TargetLimit {
+        /// Targets after relabelling.
+        targets: usize,
+        /// The bound in force.
+        limit: usize,
+    },
+    /// The storage refused the row.
+    #[error("samples could not be stored")]
+    Append(#[source] AppendError),
+}
+
+/// An error with all its causes in one line, for the status page and the log.
+#[must_use]
+pub fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,344 @@
+//! A row into the storage: references, staleness markers, and the series about the scrape itself.
+//!
+//! - [`Ingest`]: the state of one target between scrapes.
+//! - [`Ingest::scrape`]: a page, or the reason why there is none, becomes one committed batch.
+//! - [`Ingest::pull`]: a page becomes a row beside the storage; nothing is changed.
+//!
+//! Rule: a series that was there and is not there any more gets exactly one staleness marker.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datamodel::exposition::Format;
+use datamodel::{Labels, LabelsBuilder, METRIC_NAME, Metadata, STALE_NAN, Timestamp};
+use storage::{AppendError, Appendable, Appender, GroupRef, SeriesRef};
+use tokio::time::Instant;
+
+use crate::cache::{EntryId, ScrapeCache};
+use crate::error::ScrapeError;
+use crate::page::{Row, RowSample, SampleRules, Source, read_page};
+use crate::pull::{PulledRow, PulledSample};
+
+/// How far in the future the timestamp of a sample may lie, as upstream.
+const MAX_AHEAD: Duration = Duration::from_secs(600);
+
+/// The series about each scrape, in the order in which they are written.
+const REPORT_NAMES: [&str; 5] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+];
+
+/// A page that came, with the format it declares.
+#[derive(Debug)]
+pub(crate) struct TypedPage {
+    pub(crate) body: Vec<u8>,
+    pub(crate) format: Format,
+}
+
+/// What became of a scrape.
+#[derive(Debug, Default)]
+pub(crate) struct ScrapeReport {
+    /// Why it failed.
+    pub(crate) error: Option<ScrapeError>,
+    /// How long it took, storage included.
+    pub(crate) duration: Duration,
+    pub(crate) scraped: usize,
+    pub(crate) refused: Refused,
+}
+
+/// Samples that were left out of a scrape that is otherwise good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// A second value of a series for the same time.
+    pub(crate) duplicate: u64,
+    /// Older than the series.
+    pub(crate) out_of_order: u64,
+    /// Too old, or too far in the future.
+    pub(crate) out_of_bounds: u64,
+    /// New series beyond the memory limit.
+    pub(crate) out_of_memory: u64,
+}
+
+impl Refused {
+    pub(crate) const fn total(&self) -> u64 {
+        self.duplicate + self.out_of_order + self.out_of_bounds + self.out_of_memory
+    }
+
+    /// Counts an error about one sample; gives back one that ends the batch.
+    fn count(&mut self, error: AppendError) -> Result<(), AppendError> {
+        match error {
+            AppendError::Duplicate(_) => self.duplicate += 1,
+            AppendError::OutOfOrder { .. } => self.out_of_order += 1,
+            AppendError::TooOld { .. } | AppendError::UnknownSeries => self.out_of_bounds += 1,
+            AppendError::OutOfMemory => self.out_of_memory += 1,
+            fatal => return Err(fatal),
+        }
+        Ok(())
+    }
+}
+
+/// One of the series about the scrape itself.
+#[derive(Debug)]
+struct ReportSeries {
+    labels: Labels,
+    series: Option<SeriesRef>,
+}
+
+/// What is known of a target between two scrapes.
+#[derive(Debug)]
+pub(crate) struct Ingest {
+    rules: Arc<SampleRules>,
+    cache: ScrapeCache,
+    group: Option<GroupRef>,
+    /// Number of the present scrape.
+    scrape: u64,
+    /// The series that get a marker when they are gone.
+    live: Vec<EntryId>,
+    report: [ReportSeries; 5],
+}
+
+impl Ingest {
+    pub(crate) fn new(rules: Arc<SampleRules>) -> Self {
+        let report = REPORT_NAMES.map(|name| {
+            let mut labels = LabelsBuilder::new(&rules.target_labels);
+            labels.set(METRIC_NAME, name);
+            ReportSeries { labels: labels.build(), series: None }
+        });
+        Self { rules, cache: ScrapeCache::default(), group: None, scrape: 0, live: Vec::new(), report }
+    }
+
+    /// Writes one scrape: its samples and markers, or after a failure only markers, and its report.
+    pub(crate) fn scrape(
+        &mut self,
+        storage: &dyn Appendable,
+        page: Result<TypedPage, ScrapeError>,
+        at: Timestamp,
+        started: Instant,
+    ) -> ScrapeReport {
+        self.scrape += 1;
+        let mut appender = storage.appender();
+        let (row, mut result) = match page {
+            Ok(page) => read_page(&page.body, page.format, &self.rules, &self.cache),
+            Err(error) => (Row::default(), Err(error)),
+        };
+        let (scraped, kept) = (row.scraped, row.kept);
+        let mut batch = Batch::default();
+        if result.is_ok()
+            && let Err(error) = self.append_row(appender.as_mut(), row, at, &mut batch)
+        {
+            result = Err(ScrapeError::Append(error));
+            batch = Batch::default();
+            drop(appender);
+            appender = storage.appender();
+        }
+        if result.is_err() {
+            batch.markers = std::mem::take(&mut self.live);
+            result = self.append_markers(appender.as_mut(), at, &mut batch).and(result);
+        }
+        let duration = started.elapsed();
+        let up = if result.is_ok() { 1.0 } else { 0.0 };
+        let values = [up, duration.as_secs_f64(), scraped as f64, kept as f64, batch.added as f64];
+        let written = self.append_report(appender.as_mut(), at, &values);
+        let committed = written.and_then(|()| self.commit(appender, &mut batch));
+        let error = result.err().or(committed.err().map(ScrapeError::Append));
+        ScrapeReport { error, duration, scraped, refused: batch.refused }
+    }
+
+    /// Ends all series of a target that is gone.
+    pub(crate) fn end(&mut self, storage: &dyn Appendable, at: Timestamp) -> Result<(), ScrapeError> {
+        if self.scrape == 0 {
+            return Ok(());
+        }
+        let mut appender = storage.appender();
+        let mut batch = Batch { markers: std::mem::take(&mut self.live), ..Batch::default() };
+        self.append_markers(appender.as_mut(), at, &mut batch)?;
+        let written = self.append_report(appender.as_mut(), at, &[STALE_NAN; 5]);
+        written.and_then(|()| self.commit(appender, &mut batch)).map_err(ScrapeError::Append)
+    }
+
+    /// Reads a page into a row beside the storage. Series that the last scrape had and this page has not
+    /// are in it as ended.
+    pub(crate) fn pull(&self, page: &TypedPage, at: Timestamp) -> Result<PulledRow, ScrapeError> {
+        let (row, result) = read_page(&page.body, page.format, &self.rules, &self.cache);
+        result?;
+        let mut present: HashSet<EntryId> = HashSet::with_capacity(row.samples.len());
+        let mut samples = Vec::with_capacity(row.samples.len());
+        for sample in row.samples {
+            let labels = match sample.source {
+                Source::Known(id) => {
+                    present.insert(id);
+                    self.cache.get(id).and_then(|entry| entry.labels.clone())
+                }
+                Source::New(series) => series.labels,
+            };
+            if let Some(labels) = labels {
+                samples.push(PulledSample { labels, at: sample.at.unwrap_or(at), value: sample.value });
+            }
+        }
+        let gone = self.live.iter().filter(|id| !present.contains(id)).filter_map(|id| self.cache.get(*id));
+        samples.extend(gone.filter_map(|entry| entry.labels.clone()).map(|labels| PulledSample {
+            labels,
+            at,
+            value: STALE_NAN,
+        }));
+        // Of two samples with the same labels the first counts, as in a scrape; a marker is always last.
+        samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+        samples.dedup_by(|later, first| later.labels == first.labels);
+        Ok(PulledRow { at, samples })
+    }
+
+    fn append_row(
+        &mut self,
+        appender: &mut dyn Appender,
+        row: Row,
+        at: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), AppendError> {
+        let group = *self.group.get_or_insert_with(|| appender.create_group());
+        let mut order = Vec::with_capacity(row.samples.len());
+        let mut live = Vec::with_capacity(self.live.len());
+        for RowSample { source, at: own, value } in row.samples {
+            let (id, metadata) = match source {
+                Source::Known(id) => (id, None),
+                Source::New(new) => (self.cache.insert(&new.text, new.declared_type, new.labels), new.metadata),
+            };
+            order.push(id);
+            let Some(entry) = self.cache.get_mut(id) else { continue };
+            let is_new = entry.seen == 0;
+            let is_second = entry.seen == self.scrape && own.is_none();
+            entry.seen = self.scrape;
+            let Some(labels) = &entry.labels else { continue };
+            if is_second {
+                batch.refused.duplicate += 1;
+                continue;
+            }
+            if own.is_some_and(|own| own > at.saturating_add(MAX_AHEAD)) {
+                batch.refused.out_of_bounds += 1;
+                continue;
+            }
+            let sample = (own.unwrap_or(at), value);
+            match append_to(appender, group, &mut entry.series, labels, sample, metadata.as_deref()) {
+                Ok(()) => batch.added += u64::from(is_new),
+                Err(error) => batch.refused.count(error)?,
+            }
+            if own.is_none() && entry.series.is_some() && entry.tracked != self.scrape {
+                entry.tracked = self.scrape;
+                live.push(id);
+            }
+        }
+        let before = std::mem::replace(&mut self.live, live);
+        batch.markers = self.gone(before);
+        // The batch itself is fine when a marker cannot be written.
+        if self.append_markers(appender, at, batch).is_err() {
+            return Err(AppendError::Closed);
+        }
+        self.cache.finish(self.scrape, order);
+        Ok(())
+    }
+
+    /// Of the series that were live before, those that no text of the present page continues.
+    fn gone(&self, before: Vec<EntryId>) -> Vec<EntryId> {
+        let is_gone = |id: &EntryId| self.cache.get(*id).is_some_and(|entry| entry.tracked != self.scrape);
+        let mut gone: Vec<EntryId> = before.into_iter().filter(is_gone).collect();
+        if !gone.is_empty() {
+            let series = |id: &EntryId| self.cache.get(*id).and_then(|entry| entry.series);
+            let live: HashSet<SeriesRef> = self.live.iter().filter_map(series).collect();
+            gone.retain(|id| series(id).is_some_and(|series| !live.contains(&series)));
+        }
+        gone
+    }
+
+    /// Writes markers for the batch's gone series. A refused marker is expected where the same series was
+    /// taken over by another target, and is not counted.
+    fn append_markers(
+        &mut self,
+        appender: &mut dyn Appender,
+        at: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), ScrapeError> {
+        for id in std::mem::take(&mut batch.markers) {
+            let Some(series) = self.cache.get(id).and_then(|entry| entry.series) else { continue };
+            batch.marked.insert(series);
+            let mut ignored = Refused::default();
+            appender
+                .append(series, at, STALE_NAN)
+                .or_else(|error| ignored.count(error))
+                .map_err(ScrapeError::Append)?;
+        }
+        Ok(())
+    }
+
+    fn append_report(
+        &mut self,
+        appender: &mut dyn Appender,
+        at: Timestamp,
+        values: &[f64; 5],
+    ) -> Result<(), AppendError> {
+        let group = *self.group.get_or_insert_with(|| appender.create_group());
+        for (report, value) in self.report.iter_mut().zip(values) {
+            let mut ignored = Refused::default();
+            append_to(appender, group, &mut report.series, &report.labels, (at, *value), None)
+                .or_else(|error| ignored.count(error))?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, appender: Box<dyn Appender + '_>, batch: &mut Batch) -> Result<(), AppendError> {
+        let mut unknown = HashSet::new();
+        for (series, error) in appender.commit()? {
+            if matches!(error, AppendError::UnknownSeries) {
+                unknown.insert(series);
+            }
+            if !batch.marked.contains(&series) && !self.report.iter().any(|report| report.series == Some(series)) {
+                batch.refused.count(error)?;
+            }
+        }
+        if !unknown.is_empty() {
+            self.cache.forget_refs(&unknown);
+            for report in &mut self.report {
+                report.series = report.series.filter(|series| !unknown.contains(series));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What happened in one batch.
+#[derive(Debug, Default)]
+struct Batch {
+    /// Series to be ended.
+    markers: Vec<EntryId>,
+    /// Series that were ended.
+    marked: HashSet<SeriesRef>,
+    /// Series that no scrape had seen before.
+    added: u64,
+    refused: Refused,
+}
+
+/// Appends to a series, asking for its reference where it is not known (any more).
+fn append_to(
+    appender: &mut dyn Appender,
+    group: GroupRef,
+    series: &mut Option<SeriesRef>,
+    labels: &Labels,
+    (at, value): (Timestamp, f64),
+    metadata: Option<&Metadata>,
+) -> Result<(), AppendError> {
+    if let Some(known) = *series {
+        match appender.append(known, at, value) {
+            Err(AppendError::UnknownSeries) => {}
+            result => return result,
+        }
+    }
+    *series = None;
+    let created = appender.series(Some(group), labels)?;
+    *series = Some(created);
+    if let Some(metadata) = metadata {
+        appender.metadata(created, metadata);
+    }
+    appender.append(created, at, value)
+}

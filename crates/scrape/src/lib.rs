@@ -1,0 +1,48 @@
+//! Scraping: which targets, how often, within which limits, and what becomes of their pages.
+//!
+//! - [`ScrapeManager`]: all jobs; its [`ScrapeHandle`] tells what every target is doing, and pulls.
+//! - `pool`: a job: targets from discovery, relabelled and deduplicated.
+//! - `scrape_loop`: a target: when it is scraped, and what is written when it fails or goes.
+//! - `fetch`, `body`: a page over HTTP; `page`: a page read into a row; `ingest`, `cache`: a row into storage.
+//! - [`PulledRow`], [`FreshOverlay`]: rows that were scraped because somebody asked, beside the storage.
+//!
+//! ```text
+//! discovery ─▶ ScrapeManager ─▶ pool (job) ─▶ loop (target) ─▶ fetch ─▶ page ─▶ row ─▶ Appender
+//!                                                  ▲                             └───▶ PulledRow
+//!                                  ScrapeHandle::pull                                      │
+//!                                                              Queryable ─▶ FreshOverlay ◀─┘
+//! ```
+//!
+//! Rule: a scrape is all or nothing: one row, one append, one commit, and it never outlives its interval.
+#![forbid(unsafe_code)]
+
+mod body;
+mod cache;
+mod config;
+mod error;
+mod fetch;
+mod ingest;
+mod manager;
+mod metrics;
+mod overlay;
+mod page;
+mod pool;
+mod pull;
+mod scrape_loop;
+mod target;
+mod url;
+
+pub use config::{
+    CheckedConfig, ConfigError, ConfigErrors, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SAMPLE_LIMIT,
+    DEFAULT_TARGET_LIMIT, Scheme, ScrapeConfig, ScrapeLimits,
+};
+pub use error::{ScrapeError, describe};
+pub use fetch::{ConnectFuture, Connector, Stream, TcpConnector};
+pub use manager::{Job, ManagerError, ScrapeHandle, ScrapeManager, ScrapeOptions};
+pub use overlay::FreshOverlay;
+pub use pull::{PULL_BUDGET, PULL_SPACING, PullOutcome, PullSkip, PulledRow, PulledSample, PulledTarget};
+pub use target::{DroppedTarget, PoolStatus, TargetError, TargetHealth, TargetStatus};
+pub use url::TargetUrl;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! A page read into a row: every line parsed or predicted, relabelled and checked, nothing stored yet.
+//!
+//! - [`SampleRules`]: what is done to the samples of one target.
+//! - [`read_page`]: a page into a [`Row`], reading the cache but not changing it.
+//!
+//! Rule: a page is all or nothing, and what it makes us hold is bounded before it is held.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use datamodel::exposition::{Entry, Format, Parser, SampleLine};
+use datamodel::relabel::{self, RelabelRule, Verdict};
+use datamodel::{Labels, LabelsBuilder, METRIC_NAME, Metadata, MetricType, Timestamp};
+
+use crate::cache::{Cursor, EntryId, ScrapeCache};
+use crate::config::ScrapeLimits;
+use crate::error::ScrapeError;
+
+/// Lines dropped by relabelling that the cache remembers; more of them are parsed anew each time.
+const MAX_DROPPED: usize = 100_000;
+
+/// What is done to the samples of a target.
+#[derive(Debug)]
+pub(crate) struct SampleRules {
+    /// The labels of the target that its samples get.
+    pub(crate) target_labels: Labels,
+    pub(crate) honor_labels: bool,
+    pub(crate) honor_timestamps: bool,
+    pub(crate) relabel: Vec<RelabelRule>,
+    pub(crate) limits: ScrapeLimits,
+}
+
+/// Where the labels of a line come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The cache knows the text.
+    Known(EntryId),
+    /// The text is new; it was parsed in full.
+    New(Box<NewSeries>),
+}
+
+/// A series that the cache does not know.
+#[derive(Debug)]
+pub(crate) struct NewSeries {
+    pub(crate) text: Box<str>,
+    pub(crate) declared_type: MetricType,
+    /// None if relabelling drops it.
+    pub(crate) labels: Option<Labels>,
+    /// What the page says about its family.
+    pub(crate) metadata: Option<Arc<Metadata>>,
+}
+
+/// One sample of a row.
+#[derive(Debug)]
+pub(crate) struct RowSample {
+    pub(crate) source: Source,
+    /// The timestamp of the page, if it has one and it counts.
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) value: f64,
+}
+
+/// All samples of a page, in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    /// Samples, those dropped by relabelling among them (the cache wants to know them).
+    pub(crate) samples: Vec<RowSample>,
+    /// Samples on the page.
+    pub(crate) scraped: usize,
+    /// Samples after relabelling.
+    pub(crate) kept: usize,
+}
+
+/// Reads a page; what could be counted before an error is in the counts beside it.
+pub(crate) fn read_page(
+    page: &[u8],
+    format: Format,
+    rules: &SampleRules,
+    cache: &ScrapeCache,
+) -> (Row, Result<(), ScrapeError>) {
+    let mut reader = Reader { rules, cache, cursor: Cursor::default(), family: Family::default(), row: Row::default() };
+    let result = reader.read(Parser::new(page, format));
+    (reader.row, result)
+}
+
+struct Reader<'a> {
+    rules: &'a SampleRules,
+    cache: &'a ScrapeCache,
+    cursor: Cursor,
+    family: Family<'a>,
+    row: Row,
+}
+
+/// The family whose metadata were read last.
+#[derive(Default)]
+struct Family<'a> {
+    name: Cow<'a, str>,
+    metric_type: MetricType,
+    help: Cow<'a, str>,
+    unit: &'a str,
+    shared: Option<Arc<Metadata>>,
+}
+
+impl<'a> Reader<'a> {
+    fn read(&mut self, mut parser: Parser<'a>) -> Result<(), ScrapeError> {
+        let limit = self.rules.limits.sample_bound();
+        loop {
+            if let Some((text, id)) = self.cache.expected(self.cursor)
+                && let Some(line) = parser.next_if_series(text).map_err(ScrapeError::Parse)?
+            {
+                let source = if self.cache.has_type(id, line.declared_type) {
+                    ScrapeCache::advance(&mut self.cursor);
+                    Source::Known(id)
+                } else {
+                    self.source(&line)?
+                };
+                self.take(source, &line, limit);
+                continue;
+            }
+            match parser.next().map_err(ScrapeError::Parse)? {
+                None => break,
+                Some(Entry::Sample(line)) => {
+                    let source = self.source(&line)?;
+                    self.take(source, &line, limit);
+                }
+                Some(Entry::Type { name, metric_type }) => self.family(name).metric_type = metric_type,
+                Some(Entry::Help { name, text }) => self.family(name).help = text,
+                Some(Entry::Unit { name, unit }) => self.family(name).unit = unit,
+                Some(Entry::Comment) => {}
+            }
+        }
+        if self.row.kept > limit {
+            return Err(ScrapeError::SampleLimit { samples: self.row.kept, limit });
+        }
+        Ok(())
+    }
+
+    /// Counts a sample, and keeps it while the page is within its limit.
+    fn take(&mut self, source: Source, line: &SampleLine<'_>, limit: usize) {
+        self.row.scraped += 1;
+        let kept = match &source {
+            Source::Known(id) => self.cache.get(*id).is_some_and(|entry| entry.labels.is_some()),
+            Source::New(series) => series.labels.is_some(),
+        };
+        self.row.kept += usize::from(kept);
+        // Of the lines that relabelling drops, the first are held so that the cache knows them next time.
+        let held = if kept { self.row.kept <= limit } else { self.row.scraped - self.row.kept <= MAX_DROPPED };
+        if held {
+            let at = line.timestamp.filter(|_| self.rules.honor_timestamps);
+            self.row.samples.push(RowSample { source, at, value: line.value });
+        }
+    }
+
+    fn source(&mut self, line: &SampleLine<'_>) -> Result<Source, ScrapeError> {
+        if let Some(id) = self.cache.find(&mut self.cursor, line) {
+            return Ok(Source::Known(id));
+        }
+        let labels = self.rules.labels(line)?;
+        let metadata = labels.as_ref().and_then(|_| self.family.metadata_of(&line.name()));
+        let text = Box::from(line.series);
+        Ok(Source::New(Box::new(NewSeries { text, declared_type: line.declared_type, labels, metadata })))
+    }
+
+    fn family(&mut self, name: Cow<'a, str>) -> &mut Family<'a> {
+        if self.family.name != name {
+            self.family = Family { name, ..Family::default() };
+        }
+        self.family.shared = None;
+        &mut self.family
+    }
+}
+
+impl Family<'_> {
+    /// The metadata of a sample, if it belongs to the family.
+    fn metadata_of(&mut self, sample: &str) -> Option<Arc<Metadata>> {
+        if self.name.is_empty() {
+            return None;
+        }
+        let suffix = sample.strip_prefix(self.name.as_ref())?;
+        if !matches!(suffix, "" | "_bucket" | "_sum" | "_count" | "_total" | "_created" | "_info") {
+            return None;
+        }
+        let build = || {
+            let (unit, help) = (Arc::from(self.unit), Arc::from(self.help.as_ref()));
+            Arc::new(Metadata { metric_type: self.metric_type, unit, help })
+        };
+        Some(Arc::clone(self.shared.get_or_insert_with(build)))
+    }
+}
+
+impl SampleRules {
+    /// The labels of a sample as they are stored; none if relabelling drops it.
+    fn labels(&self, line: &SampleLine<'_>) -> Result<Option<Labels>, ScrapeError> {
+        let mut builder = LabelsBuilder::default();
+        line.labels_into(&mut builder).map_err(ScrapeError::Parse)?;
+        self.add_target_labels(&mut builder);
+        if relabel::apply(&mut builder, &self.relabel) == Verdict::Drop {
+            return Ok(None);
+        }
+        let labels = builder.build();
+        if labels.is_empty() {
+            return Ok(None);
+        }
+        if labels.metric_name().is_none() {
+            return Err(ScrapeError::NoMetricName(line.line));
+        }
+        self.check_limits(&labels)?;
+        Ok(Some(labels))
+    }
+
+    fn add_target_labels(&self, builder: &mut LabelsBuilder) {
+        let mut displaced: Vec<(String, String)> = Vec::new();
+        for (name, value) in &self.target_labels {
+            match builder.get(name) {
+                Some(_) if self.honor_labels => continue,
+                Some(exposed) => displaced.push((name.to_owned(), exposed.to_owned())),
+                None => {}
+            }
+            builder.set(name, value);
+        }
+        // Shorter names first, so that `exported_a` of the page gives way to `a`, as upstream.
+        displaced.sort_by_key(|(name, _)| name.len());
+        for (name, value) in displaced {
+            let mut free = format!("exported_{name}");
+            while builder.get(&free).is_some() {
+                free.insert_str(0, "exported_");
+            }
+            builder.set(&free, &value);
+        }
+    }
+
+    fn check_limits(&self, labels: &Labels) -> Result<(), ScrapeError> {
+        let over = |limit_name, found, limit| {
+            let metric = labels.get(METRIC_NAME).unwrap_or_default().chars().take(50).collect();
+            Err(ScrapeError::LabelLimit { limit_name, found, limit, metric })
+        };
+        let limits = &self.limits;
+        if limits.label_limit > 0 && labels.len() > limits.label_limit {
+            return over("label_limit", labels.len(), limits.label_limit);
+        }
+        for (name, value) in labels {
+            if limits.label_name_length_limit > 0 && name.len() > limits.label_name_length_limit {
+                return over("label_name_length_limit", name.len(), limits.label_name_length_limit);
+            }
+            if limits.label_value_length_limit > 0 && value.len() > limits.label_value_length_limit {
+                return over("label_value_length_limit", value.len(), limits.label_value_length_limit);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+use datamodel::exposition::Format;
+use datamodel::relabel::{RelabelAction, RelabelConfig};
+
+use super::{Answer, INTERVAL, World, config, show};
+use crate::{ScrapeConfig, ScrapeLimits};
+
+#[tokio::test(start_paused = true)]
+async fn label_of_the_page_that_the_target_has_is_renamed() {
+    check(
+        config(),
+        "m{job=\"x\",exported_job=\"y\"} 1\n",
+        &["m{exported_exported_job=\"x\", exported_job=\"y\", instance=\"a:1\"} 1@0"],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn label_of_the_page_wins_where_it_is_honored() {
+    let config = ScrapeConfig { honor_labels: true, ..config() };
+    check(config, "m{instance=\"x\"} 1\n", &["m{instance=\"x\"} 1@0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn metric_relabelling_drops_and_renames() {
+    let drop = RelabelConfig {
+        source_labels: vec!["__name__".to_owned()],
+        regex: Some("m_secret".to_owned()),
+        action: RelabelAction::Drop,
+        ..RelabelConfig::default()
+    };
+    let config = ScrapeConfig { metric_relabel_configs: vec![drop], ..config() };
+    let world = check(config, "m_secret 1\nm 2\n", &["m{instance=\"a:1\"} 2@0"]).await;
+    let kept = show(world.storage.as_ref(), "scrape_samples_.*", 0);
+    assert!(kept.iter().any(|line| line.starts_with("scrape_samples_scraped{instance=\"a:1\"} 2@")), "{kept:?}");
+    let after = "scrape_samples_post_metric_relabeling{instance=\"a:1\"} 1@";
+    assert!(kept.iter().any(|line| line.starts_with(after)), "{kept:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn explicit_timestamp_is_kept_and_its_series_gets_no_marker() {
+    let world = World::start(config(), &[("a", "m 1 1000000000000\n")]).await;
+    world.scraped("a").await;
+    world.net.page("a", "n 1\n");
+    world.pass(INTERVAL).await;
+    world.check("m", 1_000_000_000_000, &["m{instance=\"a:1\"} 1@0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn explicit_timestamp_is_replaced_where_it_is_not_honored() {
+    let config = ScrapeConfig { honor_timestamps: false, ..config() };
+    check(config, "m 1 1000000000000\n", &["m{instance=\"a:1\"} 1@0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn timestamp_in_the_far_future_is_left_out() {
+    let world = check(config(), "m 1 1000001000000\nm_good 1\n", &["m_good{instance=\"a:1\"} 1@0"]).await;
+    counted(&world, "prometheus_target_scrapes_sample_out_of_bounds_total 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn second_line_of_a_series_is_left_out() {
+    let world = check(config(), "m 1\nm 2\n", &["m{instance=\"a:1\"} 1@0"]).await;
+    counted(&world, "prometheus_target_scrapes_sample_duplicate_timestamp_total 1");
+    world.pass(INTERVAL).await;
+    counted(&world, "prometheus_target_scrapes_sample_duplicate_timestamp_total 2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_page_is_dropped_as_a_whole_and_makes_no_series() {
+    let world = check(config(), "m 1\nm_two{ 2\n", &[]).await;
+    let error = world.status("a").last_error;
+    assert!(error.starts_with("page breaks its format: line 2, column "), "{error}");
+    // The five series of the report.
+    assert_eq!(world.storage.series_count(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn openmetrics_page_is_read() {
+    let (content_type, body) = ("application/openmetrics-text; version=1.0.0", "# TYPE m counter\nm_total 1\n# EOF\n");
+    let world = World::start(config(), &[("a", "")]).await;
+    world.net.set("a", Answer { content_type, body: body.to_owned(), ..Answer::default() });
+    let from = world.scraped("a").await;
+    world.check("m.*", from, &["m_total{instance=\"a:1\"} 1@0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn page_without_content_type_needs_a_fallback() {
+    for (fallback_format, error) in [
+        (None, "no content type: set `fallback_scrape_protocol` if the target cannot send one"),
+        (Some(Format::PrometheusText004), ""),
+    ] {
+        let world = World::start(ScrapeConfig { fallback_format, ..config() }, &[("a", "")]).await;
+        world.net.set("a", Answer { content_type: "", body: "m 1\n".to_owned(), ..Answer::default() });
+        world.scraped("a").await;
+        assert_eq!(world.status("a").last_error, error);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_fail_the_scrape_and_are_counted() {
+    let limit = |limits: ScrapeLimits| ScrapeConfig { limits, ..config() };
+    let none = ScrapeLimits::default();
+    for (config, page, error, metric) in [
+        (
+            limit(ScrapeLimits { sample_limit: 2, ..none }),
+            "m 1\nm_a 1\nm_b 1\n",
+            "sample limit exceeded: 3 samples, limit 2",
+            "prometheus_target_scrapes_exceeded_sample_limit_total 1",
+        ),
+        (
+            limit(ScrapeLimits { body_size_limit: 5, ..none }),
+            "m 1\nn 1\n",
+            "body exceeds its limit of 5 bytes",
+            "prometheus_target_scrapes_exceeded_body_size_limit_total 1",
+        ),
+        (
+            limit(ScrapeLimits { label_limit: 3, ..none }),
+            "m{x=\"1\"} 1\n",
+            "label_limit exceeded: 4, limit 3, metric `m`",
+            "prometheus_target_scrape_pool_exceeded_label_limits_total 1",
+        ),
+        (
+            limit(ScrapeLimits { label_name_length_limit: 10, ..none }),
+            "m{a_long_label=\"1\"} 1\n",
+            "label_name_length_limit exceeded: 12, limit 10, metric `m`",
+            "prometheus_target_scrape_pool_exceeded_label_limits_total 1",
+        ),
+        (
+            limit(ScrapeLimits { label_value_length_limit: 3, ..none }),
+            "m{x=\"1234\"} 1\n",
+            "label_value_length_limit exceeded: 4, limit 3, metric `m`",
+            "prometheus_target_scrape_pool_exceeded_label_limits_total 1",
+        ),
+    ] {
+        let world = check(config, page, &[]).await;
+        assert_eq!(world.status("a").last_error, error);
+        counted(&world, metric);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_counts_after_relabelling_and_the_count_is_reported() {
+    let drop = RelabelConfig {
+        source_labels: vec!["__name__".to_owned()],
+        regex: Some("x_.*".to_owned()),
+        action: RelabelAction::Drop,
+        ..RelabelConfig::default()
+    };
+    let limits = ScrapeLimits { sample_limit: 2, ..ScrapeLimits::default() };
+    let config = ScrapeConfig { metric_relabel_configs: vec![drop], limits, ..config() };
+    let page = "x_1 1\nx_2 1\nx_3 1\nm 1\n";
+    check(config, page, &["m{instance=\"a:1\"} 1@0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirects_are_followed_or_refused_by_name() {
+    let redirect = |location: &str| Answer { status: 302, location: Some(location.to_owned()), ..Answer::default() };
+    let world = World::start(config(), &[("a", ""), ("b", "m 7\n")]).await;
+    world.net.set("a", redirect("http://b:1/metrics"));
+    let from = world.scraped("a").await;
+    let moved = show(world.storage.as_ref(), "m", from);
+    assert!(moved.contains(&"m{instance=\"a:1\"} 7@0".to_owned()), "{moved:?}");
+    world.net.set("a", redirect("https://b:1/metrics"));
+    world.pass(INTERVAL).await;
+    assert_eq!(world.status("a").last_error, "`https` targets are not supported yet");
+    world.net.set("a", redirect("/metrics"));
+    world.pass(INTERVAL).await;
+    let error = "redirect is not followed: too many redirects: `http://a:1/metrics`";
+    assert_eq!(world.status("a").last_error, error);
+
+    let config = ScrapeConfig { follow_redirects: false, ..config() };
+    let world = World::start(config, &[("a", ""), ("b", "m 7\n")]).await;
+    world.net.set("a", redirect("/other"));
+    world.scraped("a").await;
+    let error = "redirect is not followed: `follow_redirects` is false: `/other`";
+    assert_eq!(world.status("a").last_error, error);
+}
+
+/// Scrapes a page once, and compares all series whose names begin with `m`.
+async fn check(config: ScrapeConfig, page: &str, expected: &[&str]) -> World {
+    let world = World::start(config, &[("a", page)]).await;
+    let from = world.scraped("a").await;
+    assert_eq!(show(world.storage.as_ref(), "m.*", from), expected);
+    world
+}
+
+#[track_caller]
+fn counted(world: &World, line: &str) {
+    let mut text = String::new();
+    world.registry.encode_text(&mut text);
+    assert!(text.lines().any(|present| present == line), "{line} not in:\n{text}");
+}
