@@ -101,7 +101,7 @@ impl Inner {
         let (mut planned, moves) = {
             let head = self.head();
             let mut planned = plan(&head, batch);
-            let moves = settle(&head, &mut planned, |series| self.last_sealed(&head, series));
+            let moves = settle(&head, &mut planned, |series, after, at| self.last_sealed(&head, series, after, at));
             (planned, moves)
         };
         if !moves.is_empty() {

@@ -1,11 +1,12 @@
 //! The database of one folder: its parts, its start, its upkeep.
 //!
 //! ```text
-//! PATH/lock          one process
-//! PATH/wal/N.wal     batches since the last seal
+//! PATH/lock            one process
+//! PATH/wal/N.wal       batches since the last seal
+//! PATH/segments/N.seg  sealed rows with their index
 //! ```
 //!
-//! Locks, in this order: the writer's, the head's. Rule: nothing here spawns or reads the ambient clock.
+//! Locks, in this order: the upkeep's, the writer's, the head's. Rule: nothing here spawns or reads the ambient clock.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,10 +17,15 @@ use datamodel::{Clock, Metadata, Timestamp};
 use storage::AppendError;
 
 use crate::append::Durable;
+use crate::bytes::Corrupt;
+use crate::codec::chunk::Scratch;
+use crate::folder::open_segments;
 use crate::head::{Head, Last};
 use crate::lock::FolderLock;
 use crate::options::{OpenError, OpenReport, TsdbOptions};
+use crate::query::sort_tail;
 use crate::stats::{Cardinality, Stats};
+use crate::upkeep::{Upkeep, read_all, sealed_through};
 use crate::wal::{self, Syncer, Wal};
 
 /// What a new series is taken to need until the head is counted again: labels, postings, some rows.
@@ -55,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) writer: Mutex<Writer>,
     head: RwLock<Head>,
     pub(crate) syncer: Syncer,
+    pub(crate) upkeep: Mutex<Upkeep>,
     last_sync: Mutex<Option<Timestamp>>,
     /// Bytes of the head when it was last counted, and of the series since.
     head_bytes: AtomicUsize,
@@ -93,9 +100,39 @@ impl Inner {
         head.series_len() >= self.options.max_series || self.options.max_head_bytes.is_some_and(over)
     }
 
-    /// The newest sample of a series in the segments.
-    pub(crate) fn last_sealed(&self, _head: &Head, _series: u32) -> Result<Option<Last>, AppendError> {
-        Ok(None)
+    pub(crate) fn segment_dir(&self) -> PathBuf {
+        self.options.path.join("segments")
+    }
+
+    /// The newest sample of a series in the segments, if it is newer than `after` and not older than `at`.
+    pub(crate) fn last_sealed(
+        &self,
+        head: &Head,
+        series: u32,
+        after: Option<i64>,
+        at: i64,
+    ) -> Result<Option<Last>, AppendError> {
+        let labels = head.index.labels(series);
+        let mut newest: Option<Last> = None;
+        for segment in head.segments().iter().rev().filter(|segment| segment.max_ms >= at) {
+            if newest.as_ref().map(|last| last.at).max(after) >= Some(segment.max_ms) {
+                continue;
+            }
+            let read = || -> Result<Option<Last>, Corrupt> {
+                let Some(id) = segment.find(&labels)? else { return Ok(None) };
+                let mut samples = read_all(segment, &segment.series(id)?.1, &mut Scratch::default())?;
+                sort_tail(&mut samples, 0);
+                Ok(Last::of(&samples))
+            };
+            let found = read().map_err(|source| AppendError::Storage {
+                context: format!("read {}", segment.path().display()),
+                source: source.into(),
+            })?;
+            if found.as_ref().map(|last| last.at) > newest.as_ref().map(|last| last.at) {
+                newest = found;
+            }
+        }
+        Ok(newest)
     }
 }
 
@@ -115,8 +152,13 @@ impl Tsdb {
         let lock = FolderLock::take(&options.path)?;
         let mut head = Head::default();
         let mut report = OpenReport::default();
-        let newest = wal::replay::replay(&wal_dir, 0, &mut head, &mut report)?;
-        let number = newest + 1;
+        let segment_dir = options.path.join("segments");
+        std::fs::create_dir_all(&segment_dir).map_err(OpenError::io("create the data folder", &segment_dir))?;
+        let (segments, highest) = open_segments(&segment_dir, &mut report)?;
+        let sealed = sealed_through(&segments);
+        let number = wal::replay::replay(&wal_dir, sealed, &mut head, &mut report)? + 1;
+        head.set_segments(segments);
+        head.raise_floors();
         let wal = Wal::create(&wal_dir, number).map_err(OpenError::io("create a write-ahead log", &wal_dir))?;
         let syncer = Syncer::new(Arc::clone(wal.file()));
         let oldest_batch = (report.replayed_batches > 0).then(|| clock.now());
@@ -128,10 +170,15 @@ impl Tsdb {
             writer: Mutex::new(writer),
             head: RwLock::new(head),
             syncer,
+            upkeep: Mutex::new(Upkeep::new(highest + 1)),
             last_sync: Mutex::new(None),
             head_bytes: AtomicUsize::new(head_bytes),
             lock,
         };
+        inner.remove_logs(sealed).map_err(|error| match error {
+            AppendError::Storage { source, .. } => OpenError::io("remove a sealed write-ahead log", &wal_dir)(source),
+            _ => OpenError::Unsupported("a log that cannot be removed"),
+        })?;
         Ok((Self { inner: Arc::new(inner) }, report))
     }
 
@@ -151,23 +198,54 @@ impl Tsdb {
         self.inner.sync()
     }
 
-    /// One step of upkeep: sync what is due. The owner calls it at least once per
-    /// [`wal_sync_interval`](TsdbOptions::wal_sync_interval), from one thread.
+    /// One step of upkeep: sync the log, seal the head, merge segments, delete old ones, each if it is due.
+    /// The owner calls it at least once per [`wal_sync_interval`](TsdbOptions::wal_sync_interval). A step
+    /// may take seconds of work; appends and reads go on meanwhile.
     ///
     /// # Errors
     ///
-    /// The disk failed. What was not done is tried again by the next call.
+    /// The disk failed. Everything stays readable, and what was not done is tried again by the next call.
     pub fn maintain(&self) -> Result<(), AppendError> {
-        let now = self.inner.clock.now();
-        let mut last_sync = self.inner.last_sync.lock().unwrap_or_else(PoisonError::into_inner);
-        let interval = duration_ms(self.inner.options.wal_sync_interval);
-        let due = last_sync.is_none_or(|last| now.unix_ms().abs_diff(last.unix_ms()) >= interval.unsigned_abs());
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        let mut last_sync = inner.last_sync.lock().unwrap_or_else(PoisonError::into_inner);
+        let interval = duration_ms(inner.options.wal_sync_interval).unsigned_abs();
+        let due = last_sync.is_none_or(|last| now.unix_ms().abs_diff(last.unix_ms()) >= interval);
         if due {
             *last_sync = Some(now);
         }
         drop(last_sync);
-        self.inner.head_bytes.store(self.inner.head().byte_len(), Ordering::Relaxed);
-        if due { self.inner.sync() } else { Ok(()) }
+        if due {
+            inner.sync()?;
+        }
+        inner.head_bytes.store(inner.head().byte_len(), Ordering::Relaxed);
+        if inner.seal_is_due() {
+            inner.seal()?;
+            inner.retain()?;
+        } else {
+            inner.merge_once()?;
+        }
+        Ok(())
+    }
+
+    /// Seals the head and merges all segments into one: for a snapshot, or to measure.
+    ///
+    /// # Errors
+    ///
+    /// As [`maintain`](Self::maintain).
+    pub fn compact(&self) -> Result<(), AppendError> {
+        self.inner.seal()?;
+        self.inner.merge_all()?;
+        self.inner.retain()
+    }
+
+    /// Seals the head: everything that was committed before the call is in a segment after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`maintain`](Self::maintain).
+    pub fn seal(&self) -> Result<(), AppendError> {
+        self.inner.seal()
     }
 
     /// Ends writing: what was committed is on the disk when this returns. Readers go on.

@@ -10,20 +10,23 @@
 //!
 //! Rule: nothing here spawns, reads the ambient clock or knows of scrapes, rules or HTTP: the owner calls
 //! [`Tsdb::maintain`].
-#![expect(dead_code, reason = "sealing, which is not there yet, uses it")]
-
 mod append;
 mod bytes;
+mod codec;
 mod db;
 mod decimal;
+mod folder;
 mod head;
 mod histogram;
 mod lock;
+mod merge;
 mod options;
 mod postings;
 mod query;
+mod segment;
 mod stats;
 mod table;
+mod upkeep;
 mod wal;
 
 pub use append::Durable;

@@ -10,8 +10,12 @@ use datamodel::{Labels, Matcher};
 use storage::{Querier, QueryError, Queryable, Samples, SelectHints, Series, SeriesSet};
 
 use crate::bytes::Corrupt;
+use crate::codec::chunk::Scratch;
 use crate::db::{Inner, Tsdb};
+use crate::head::Head;
+use crate::head::group::{Frozen, HeadChunk};
 use crate::postings::resolve;
+use crate::segment::Segment;
 
 impl Queryable for Tsdb {
     fn querier(&self, range: TimeRange) -> Result<Box<dyn Querier + '_>, QueryError> {
@@ -30,29 +34,41 @@ fn cut(a: TimeRange, b: TimeRange) -> TimeRange {
 }
 
 fn corrupt(what: &str, source: Corrupt) -> QueryError {
-    QueryError::Storage { context: what.to_owned(), source: source.into() }
+    QueryError::Storage { context: format!("read {what}"), source: source.into() }
 }
 
 impl TsdbQuerier<'_> {
     /// The matching series in order of their labels.
     fn matching(&self, matchers: &[Matcher], range: TimeRange, labels_only: bool) -> Result<Vec<Found>, QueryError> {
-        let mut found = Vec::new();
-        {
-            let head = self.inner.head();
-            let ids = resolve(&head.index, matchers).map_err(|source| corrupt("read the head", source))?;
-            for id in ids {
-                let mut newest = Samples::default();
-                head.read(id, range, &mut newest);
-                if newest.is_empty() {
-                    continue;
-                }
-                if labels_only {
-                    newest = Samples::default();
-                }
-                found.push(Found { labels: head.index.labels(id), newest, range });
+        let head = self.inner.head();
+        let segments = Arc::clone(head.segments());
+        let mut newest = Vec::new();
+        let ids = resolve(&head.index, matchers).map_err(|source| corrupt("the head", source))?;
+        for id in ids {
+            if let Some(found) = Found::in_head(&head, id, range, labels_only) {
+                newest.push(found);
             }
         }
-        found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        drop(head);
+        let mut found = Vec::new();
+        for segment in segments.iter().filter(|segment| segment.overlaps(range)) {
+            let context = |source| corrupt(&segment.path().display().to_string(), source);
+            for id in resolve(segment.as_ref(), matchers).map_err(context)? {
+                if let Some(series) = Found::in_segment(segment, id, range, labels_only).map_err(context)? {
+                    found.push(series);
+                }
+            }
+        }
+        found.append(&mut newest);
+        // Stable, so that the sources of a series stay in the order of time.
+        found.sort_by(|a, b| a.labels.cmp(&b.labels));
+        found.dedup_by(|later, first| {
+            let same = later.labels == first.labels;
+            if same {
+                first.sources.append(&mut later.sources);
+            }
+            same
+        });
         Ok(found)
     }
 }
@@ -92,11 +108,71 @@ impl SeriesSet for FoundSet {
     }
 }
 
+/// Where some samples of a series are.
+enum Source {
+    Segment(Arc<Segment>, (u32, u32)),
+    Frozen(Arc<Frozen>, u32),
+    Chunk(Arc<HeadChunk>, usize),
+    /// The newest rows, copied.
+    Rows(Samples),
+}
+
 /// One series of an answer.
 struct Found {
     labels: Labels,
-    newest: Samples,
+    sources: Vec<Source>,
     range: TimeRange,
+}
+
+impl Found {
+    fn in_head(head: &Head, series: u32, range: TimeRange, labels_only: bool) -> Option<Self> {
+        let mut sources = Vec::new();
+        for (group, column) in head.places(series) {
+            if let Some(frozen) = group.sealing() {
+                sources.push(Source::Frozen(Arc::clone(frozen), series));
+            }
+            for chunk in group.chunks().iter().filter(|chunk| chunk.overlaps(range)) {
+                if let Some(column) = chunk.column_of(series, column) {
+                    sources.push(Source::Chunk(Arc::clone(chunk), column));
+                }
+            }
+            let mut rows = Samples::default();
+            group.rows().read(column, range, &mut rows);
+            if !rows.is_empty() {
+                sources.push(Source::Rows(rows));
+            }
+        }
+        if sources.is_empty() {
+            return None;
+        }
+        if labels_only {
+            sources.clear();
+        }
+        Some(Self { labels: head.index.labels(series), sources, range })
+    }
+
+    fn in_segment(
+        segment: &Arc<Segment>,
+        series: u32,
+        range: TimeRange,
+        labels_only: bool,
+    ) -> Result<Option<Self>, Corrupt> {
+        let (labels, places) = segment.series(series)?;
+        let mut sources = Vec::new();
+        for place in places {
+            let (first, last) = segment.chunk_bounds(place.0)?;
+            if first <= range.end.unix_ms() && range.start.unix_ms() <= last {
+                sources.push(Source::Segment(Arc::clone(segment), place));
+            }
+        }
+        if sources.is_empty() {
+            return Ok(None);
+        }
+        if labels_only {
+            sources.clear();
+        }
+        Ok(Some(Self { labels, sources, range }))
+    }
 }
 
 impl Series for Found {
@@ -107,7 +183,21 @@ impl Series for Found {
     fn read(&self, range: TimeRange, into: &mut Samples) -> Result<(), QueryError> {
         let range = cut(range, self.range);
         let from = into.len();
-        copy(&self.newest, range, into);
+        let mut scratch = Scratch::default();
+        for source in &self.sources {
+            match source {
+                Source::Segment(segment, place) => segment
+                    .read(*place, range, into, &mut scratch)
+                    .map_err(|source| corrupt(&segment.path().display().to_string(), source))?,
+                Source::Frozen(frozen, series) => {
+                    frozen.read(*series, range, into, &mut scratch).map_err(|source| corrupt("the head", source))?;
+                }
+                Source::Chunk(chunk, column) => {
+                    chunk.read(*column, range, into, &mut scratch).map_err(|source| corrupt("the head", source))?;
+                }
+                Source::Rows(rows) => copy(rows, range, into),
+            }
+        }
         sort_tail(into, from);
         Ok(())
     }
@@ -130,7 +220,7 @@ fn copy(from: &Samples, range: TimeRange, into: &mut Samples) {
 
 /// Sorts what was appended from `from` on, if sources overlapped; of two samples of one instant the
 /// later source counts.
-fn sort_tail(samples: &mut Samples, from: usize) {
+pub(crate) fn sort_tail(samples: &mut Samples, from: usize) {
     let tail = samples.timestamps.get(from..).unwrap_or(&[]);
     if tail.windows(2).all(|pair| matches!(pair, [a, b] if a < b)) {
         return;

@@ -32,12 +32,21 @@ pub struct Stats {
     pub appended_samples: u64,
     /// Bytes of the write-ahead log that is written now.
     pub wal_bytes: u64,
+    /// Sealed segments, and what they hold together.
+    pub segments: u64,
+    /// Samples in sealed segments.
+    pub sealed_samples: u64,
+    /// Bytes of sealed segments.
+    pub sealed_bytes: u64,
+    /// Oldest and newest sample in sealed segments, in Unix milliseconds.
+    pub sealed_bounds_ms: Option<(i64, i64)>,
     /// Bytes of all files in the folder.
     pub disk_bytes: u64,
 }
 
 impl Stats {
     pub(crate) fn collect(head: &Head, path: &Path, wal_bytes: u64, appended_samples: u64) -> Self {
+        let segments = head.segments();
         Self {
             head_series: head.series_len() as u64,
             head_samples: head.samples_len(),
@@ -47,6 +56,14 @@ impl Stats {
             label_pairs: head.index.pairs_len() as u64,
             appended_samples,
             wal_bytes,
+            segments: segments.len() as u64,
+            sealed_samples: segments.iter().map(|segment| segment.samples).sum(),
+            sealed_bytes: segments.iter().map(|segment| segment.byte_len()).sum(),
+            sealed_bounds_ms: segments
+                .iter()
+                .map(|segment| segment.min_ms)
+                .min()
+                .zip(segments.iter().map(|segment| segment.max_ms).max()),
             disk_bytes: disk_bytes(path),
         }
     }

@@ -1,7 +1,8 @@
 //! What is not sealed yet: series by id, groups of series that share timestamps, their newest rows.
 //!
 //! - [`index`]: labels and postings of the series.
-//! - [`rows`]: the table of a group's newest rows.
+//! - [`group`], [`rows`]: a group, and the table of its newest rows.
+//! - [`seal`]: what is handed over to be sealed, and what is forgotten after that.
 //! - [`plan`]: a batch sorted into rows, before anything is written.
 //!
 //! ```text
@@ -10,20 +11,24 @@
 //!
 //! Rule: nothing here does I/O, and a batch is planned without changing anything that a reader sees.
 
+pub(crate) mod group;
 pub(crate) mod index;
 pub(crate) mod plan;
 pub(crate) mod rows;
+pub(crate) mod seal;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datamodel::time::TimeRange;
 use datamodel::{Histogram, Labels, Metadata};
 use storage::{GroupRef, Samples, SeriesRef};
 
+use crate::segment::Segment;
+
+use group::Group;
 use index::Index;
 use plan::Row;
-use rows::{Cell, Rows};
+use rows::Cell;
 
 /// Where a series writes. The generation tells a series from a later one with the same id.
 #[derive(Clone, Copy, Debug)]
@@ -31,40 +36,17 @@ struct Slot {
     generation: u32,
     group: u32,
     column: u32,
+    /// Number of the seal before which the series was created.
+    born: u32,
     live: bool,
-}
-
-/// Series that are usually sampled at the same instant.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    generation: u32,
-    live: bool,
-    /// Series ids by column. A column whose series has left stays until the next cut.
-    series: Vec<u32>,
-    rows: Rows,
-    /// Newest row so far, sealed ones included.
-    last_ms: Option<i64>,
-    /// Up to here a sealed segment may hold newer samples of some series of the group.
-    floor_ms: Option<i64>,
-}
-
-impl Group {
-    pub(crate) fn series(&self) -> &[u32] {
-        &self.series
-    }
-
-    pub(crate) const fn rows(&self) -> &Rows {
-        &self.rows
-    }
-
-    /// Rows up to this instant need a look at each series.
-    pub(crate) fn barrier_ms(&self) -> Option<i64> {
-        self.last_ms.max(self.floor_ms)
-    }
 }
 
 /// Metric families whose metadata are kept; beyond it the newest are forgotten.
 const MAX_METADATA: usize = 20_000;
+
+/// References to forgotten groups that are remembered. Beyond it their series get groups of their own
+/// again, which costs memory and nothing else.
+const MAX_REVIVED: usize = 10_000;
 
 /// The newest sample of a series.
 #[derive(Clone, Debug)]
@@ -72,6 +54,18 @@ pub(crate) struct Last {
     pub(crate) at: i64,
     pub(crate) bits: u64,
     pub(crate) histogram: Option<Arc<Histogram>>,
+}
+
+impl Last {
+    /// The newest of some samples in ascending order.
+    pub(crate) fn of(samples: &Samples) -> Option<Self> {
+        let (at, value) = samples.timestamps.last().zip(samples.values.last())?;
+        let newest = samples.histograms.last().filter(|(index, _)| index + 1 == samples.len());
+        Some(match newest {
+            Some((_, histogram)) => Self { at: *at, bits: 0, histogram: Some(Arc::clone(histogram)) },
+            None => Self { at: *at, bits: value.to_bits(), histogram: None },
+        })
+    }
 }
 
 /// Series, groups, rows.
@@ -82,8 +76,14 @@ pub(crate) struct Head {
     free_slots: Vec<u32>,
     groups: Vec<Group>,
     free_groups: Vec<u32>,
-    /// Groups in which a series has rows from before it left them.
-    former: HashMap<u32, Vec<u32>>,
+    /// Groups in which a series has rows from before it left them, each with the seal before which it left.
+    former: HashMap<u32, Vec<(u32, u32)>>,
+    /// Groups by references to forgotten ones.
+    revived: HashMap<u64, u64>,
+    /// Seals so far.
+    seals: u32,
+    /// Sealed files, in the order of their first instant.
+    segments: Arc<[Arc<Segment>]>,
     metadata: HashMap<Arc<str>, Metadata>,
     /// Newest sample in any segment.
     pub(crate) sealed_ms: Option<i64>,
@@ -119,9 +119,8 @@ impl Head {
 
     /// Bytes held, nearly.
     pub(crate) fn byte_len(&self) -> usize {
-        let groups: usize =
-            self.groups.iter().map(|group| 150 + group.series.capacity() * 4 + group.rows.byte_len()).sum();
-        self.index.byte_len() + self.slots.len() * 16 + groups
+        let groups: usize = self.groups.iter().map(Group::byte_len).sum();
+        self.index.byte_len() + self.slots.len() * size_of::<Slot>() + groups
     }
 
     pub(crate) fn group(&self, id: u32) -> Option<&Group> {
@@ -136,13 +135,33 @@ impl Head {
             (self.groups.len() - 1) as u32
         });
         let group = &mut self.groups[id as usize];
-        *group = Group { generation: group.generation.wrapping_add(1), live: true, floor_ms, ..Group::default() };
+        *group = Group {
+            generation: group.generation.wrapping_add(1),
+            live: true,
+            born: self.seals,
+            floor_ms,
+            ..Group::default()
+        };
         GroupRef(pack(group.generation, id))
     }
 
     fn find_group(&self, group: GroupRef) -> Option<u32> {
         let (generation, id) = unpack(group.0);
         self.group(id).filter(|group| group.generation == generation).map(|_| id)
+    }
+
+    /// A group for the holder of a reference to one that was forgotten.
+    fn revive_group(&mut self, gone: GroupRef) -> u32 {
+        let known = self.revived.get(&gone.0).copied();
+        if let Some(id) = known.and_then(|revived| self.find_group(GroupRef(revived))) {
+            return id;
+        }
+        let GroupRef(created) = self.create_group();
+        if self.revived.len() >= MAX_REVIVED {
+            self.revived.clear();
+        }
+        self.revived.insert(gone.0, created);
+        unpack(created).1
     }
 
     /// The reference of an existing series.
@@ -153,8 +172,8 @@ impl Head {
 
     /// Creates a series that does not exist. `None` when the index is full.
     pub(crate) fn create_series(&mut self, group: Option<GroupRef>, labels: &Labels) -> Option<SeriesRef> {
-        let group = match group.and_then(|group| self.find_group(group)) {
-            Some(group) => group,
+        let group = match group {
+            Some(group) => self.find_group(group).unwrap_or_else(|| self.revive_group(group)),
             None => unpack(self.create_group().0).1,
         };
         let id = match self.free_slots.last() {
@@ -163,13 +182,18 @@ impl Head {
         };
         self.index.insert(id, labels)?;
         if self.free_slots.pop().is_none() {
-            self.slots.push(Slot { generation: 0, group: 0, column: 0, live: false });
+            self.slots.push(Slot { generation: 0, group: 0, column: 0, born: 0, live: false });
         }
         let sealed_ms = self.sealed_ms;
         let target = &mut self.groups[group as usize];
         let slot = &mut self.slots[id as usize];
-        *slot =
-            Slot { generation: slot.generation.wrapping_add(1), group, column: target.series.len() as u32, live: true };
+        *slot = Slot {
+            generation: slot.generation.wrapping_add(1),
+            group,
+            column: target.series.len() as u32,
+            born: self.seals,
+            live: true,
+        };
         target.series.push(id);
         target.floor_ms = target.floor_ms.max(sealed_ms);
         Some(SeriesRef(pack(slot.generation, id)))
@@ -189,7 +213,7 @@ impl Head {
         let slot = &mut self.slots[series as usize];
         let left = std::mem::replace(&mut slot.group, created);
         slot.column = 0;
-        self.former.entry(series).or_default().push(left);
+        self.former.entry(series).or_default().push((left, self.seals));
         let group = &mut self.groups[created as usize];
         group.series.push(series);
         group.floor_ms = group.floor_ms.max(floor_ms);
@@ -211,14 +235,14 @@ impl Head {
     }
 
     /// The groups with rows of a series, each with the column.
-    fn places(&self, series: u32) -> impl Iterator<Item = (&Group, usize)> {
+    pub(crate) fn places(&self, series: u32) -> impl Iterator<Item = (&Group, usize)> {
         let slot = self.slots.get(series as usize);
-        let former = self.former.get(&series).into_iter().flatten().copied();
+        let former = self.former.get(&series).into_iter().flatten().map(|(group, _)| *group);
         former.chain(slot.map(|slot| slot.group)).filter_map(move |id| {
             let group = self.groups.get(id as usize)?;
             let column = match slot {
                 Some(slot) if slot.group == id => slot.column as usize,
-                _ => group.series.iter().position(|candidate| *candidate == series)?,
+                _ => group.series.iter().rposition(|candidate| *candidate == series)?,
             };
             Some((group, column))
         })
@@ -226,16 +250,7 @@ impl Head {
 
     /// The newest sample of a series in the head.
     pub(crate) fn last(&self, series: u32) -> Option<Last> {
-        let found = self.places(series).filter_map(|(group, column)| group.rows.last(column));
-        let newest = found.max_by_key(|(at, ..)| *at)?;
-        Some(Last { at: newest.0, bits: newest.1, histogram: newest.2 })
-    }
-
-    /// Appends the samples of a series in the range; ascending unless the series has left a group.
-    pub(crate) fn read(&self, series: u32, range: TimeRange, into: &mut Samples) {
-        for (group, column) in self.places(series) {
-            group.rows.read(column, range, into);
-        }
+        self.places(series).filter_map(|(group, column)| group.last(series, column)).max_by_key(|last| last.at)
     }
 
     /// Makes planned rows visible.
@@ -252,6 +267,7 @@ impl Head {
                     histogram: entry.histogram.clone(),
                 }),
             );
+            target.pack_if_full();
             target.last_ms = target.last_ms.max(Some(at));
             self.samples += cells.len() as u64;
             self.min_ms = Some(self.min_ms.map_or(at, |min| min.min(at)));

@@ -161,17 +161,19 @@ pub(crate) struct Moves {
     settled: Vec<Entry>,
 }
 
-/// Decides on the late samples. `sealed` looks up the newest sealed sample of a series (by id).
+/// Decides on the late samples. `sealed` looks up the newest sealed sample of a series (by id), as far as
+/// it is newer than the instant that is given and not older than the sample's.
 pub(crate) fn settle(
     head: &Head,
     planned: &mut Planned,
-    mut sealed: impl FnMut(u32) -> Result<Option<Last>, AppendError>,
+    mut sealed: impl FnMut(u32, Option<i64>, i64) -> Result<Option<Last>, AppendError>,
 ) -> Moves {
     let mut moves = Moves::default();
     let late = std::mem::take(&mut planned.late);
     for entry in late {
-        let last = match sealed(entry.series) {
-            Ok(sealed) => newer(head.last(entry.series), sealed),
+        let in_head = head.last(entry.series);
+        let last = match sealed(entry.series, in_head.as_ref().map(|last| last.at), entry.at) {
+            Ok(sealed) => newer(in_head, sealed),
             Err(error) => {
                 planned.refused.push((entry.order, error));
                 continue;

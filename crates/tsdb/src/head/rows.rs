@@ -14,6 +14,10 @@ use datamodel::Histogram;
 use datamodel::time::TimeRange;
 use storage::Samples;
 
+use crate::codec::chunk::Column;
+
+use super::Last;
+
 /// One value of a row on its way in.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
@@ -140,16 +144,56 @@ impl Rows {
         }
     }
 
+    /// Forgets the rows, keeps the width.
+    pub(super) fn clear(&mut self) {
+        *self = Self { width: self.width, ..Self::default() };
+    }
+
+    /// A column, to be packed.
+    pub(super) fn column(&self, column: usize) -> Column {
+        let present: Vec<u32> =
+            (0..self.len()).filter(|row| self.is_present(*row, column)).map(|row| row as u32).collect();
+        let values = present.iter().map(|row| self.values[*row as usize * self.width + column]).collect();
+        let mut histograms = Vec::new();
+        if !self.histograms.is_empty() {
+            for (place, row) in present.iter().enumerate() {
+                if let Some(histogram) = self.histogram(*row as usize, column) {
+                    histograms.push((place as u32, Arc::clone(histogram)));
+                }
+            }
+        }
+        let rows = (present.len() < self.len()).then_some(present);
+        Column { rows, values, histograms }
+    }
+
+    /// Keeps only the columns for which `keep` holds.
+    pub(super) fn retain_columns(&mut self, keep: &[bool]) {
+        let kept: Vec<usize> = (0..self.width).filter(|column| keep.get(*column).copied().unwrap_or(true)).collect();
+        let old = std::mem::take(self);
+        self.width = kept.len();
+        for row in 0..old.len() {
+            let present = kept.iter().zip(0..).filter(|(column, _)| old.is_present(row, **column));
+            let cells: Vec<Cell> = present
+                .map(|(column, new)| Cell {
+                    column: new,
+                    bits: old.values[row * old.width + column],
+                    histogram: old.histogram(row, *column).cloned(),
+                })
+                .collect();
+            self.push(kept.len(), old.times[row], cells.into_iter());
+        }
+    }
+
     /// Whether the column has any value.
     pub(crate) fn has(&self, column: usize) -> bool {
         (0..self.len()).any(|row| self.is_present(row, column))
     }
 
     /// The newest sample of a column.
-    pub(crate) fn last(&self, column: usize) -> Option<(i64, u64, Option<Arc<Histogram>>)> {
+    pub(super) fn last(&self, column: usize) -> Option<Last> {
         let row = (0..self.len()).rev().find(|row| self.is_present(*row, column))?;
         let histogram = self.histogram(row, column).cloned();
-        Some((self.times[row], self.values[row * self.width + column], histogram))
+        Some(Last { at: self.times[row], bits: self.values[row * self.width + column], histogram })
     }
 }
 
@@ -173,7 +217,7 @@ mod tests {
         assert_eq!(read(1), [(10, 2.0), (20, 3.0), (30, 5.0)]);
         assert_eq!(read(2), [(30, 6.0)]);
         assert_eq!(read(3), []);
-        assert_eq!(rows.last(0).map(|(at, ..)| at), Some(30));
+        assert_eq!(rows.last(0).map(|last| last.at), Some(30));
         assert!(rows.has(2) && !rows.has(3));
     }
 }

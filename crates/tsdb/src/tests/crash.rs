@@ -40,7 +40,7 @@ fn wal_file(folder: &Path) -> PathBuf {
 
 /// A folder with only this log in it.
 fn with_log(bytes: &[u8]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     fs::create_dir_all(folder.path().join("wal")).unwrap();
     fs::write(folder.path().join("wal/00000001.wal"), bytes).unwrap();
     folder
@@ -48,7 +48,7 @@ fn with_log(bytes: &[u8]) -> tempfile::TempDir {
 
 #[test]
 fn process_that_dies_loses_nothing_committed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     let (tsdb, _) = open(options(folder.path()));
     let states = write_batches(&tsdb, 200);
     // Neither closed nor dropped before the files are read: the copy is what a killed process leaves.
@@ -60,7 +60,7 @@ fn process_that_dies_loses_nothing_committed() {
 
 #[test]
 fn log_cut_at_any_byte_is_a_prefix() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     let (tsdb, _) = open(options(folder.path()));
     let states = write_batches(&tsdb, 24);
     let bytes = fs::read(wal_file(folder.path())).unwrap();
@@ -83,7 +83,7 @@ fn log_cut_at_any_byte_is_a_prefix() {
 
 #[test]
 fn flipped_bits_never_make_a_value() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     let (tsdb, _) = open(options(folder.path()));
     let states = write_batches(&tsdb, 200);
     let written: BTreeMap<(String, i64), Bits> = states
@@ -120,7 +120,7 @@ fn flipped_bits_never_make_a_value() {
 
 #[test]
 fn damage_in_the_middle_costs_only_what_builds_on_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     let (tsdb, _) = open(options(folder.path()));
     let states = write_batches(&tsdb, 600);
     let mut bytes = fs::read(wal_file(folder.path())).unwrap();

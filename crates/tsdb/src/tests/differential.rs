@@ -16,6 +16,10 @@ enum Step {
     Batch(i64, Vec<(usize, i64, Value)>),
     /// As if killed: without close.
     Restart,
+    /// The head becomes a segment.
+    Seal,
+    /// All segments become one.
+    Compact,
 }
 
 fn value() -> impl Strategy<Value = Value> {
@@ -36,7 +40,7 @@ fn offset() -> impl Strategy<Value = i64> {
 fn step() -> impl Strategy<Value = Step> {
     let sample = (0usize..14, offset(), value());
     let batch = (prop_oneof![3 => Just(1000i64), 1 => 0i64..2000], proptest::collection::vec(sample, 1..24));
-    prop_oneof![12 => batch.prop_map(|(after, samples)| Step::Batch(after, samples)), 1 => Just(Step::Restart)]
+    prop_oneof![12 => batch.prop_map(|(after, samples)| Step::Batch(after, samples)), 1 => Just(Step::Restart), 1 => Just(Step::Seal), 1 => Just(Step::Compact)]
 }
 
 fn labels(index: usize) -> Labels {
@@ -81,14 +85,15 @@ fn run(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    // Long cases: a fifth of the usual number.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 5, ..ProptestConfig::default() })]
     #[test]
     fn storage_on_disk_answers_as_the_one_in_memory(
         steps in proptest::collection::vec(step(), 1..40),
         seed in any::<u8>(),
         range in (0i64..40_000, 0i64..40_000),
     ) {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = super::folder();
         let memory = MemoryStorage::new();
         let (mut disk, _) = open(options(folder.path()));
         let (mut memory_groups, mut disk_groups) = (BTreeMap::new(), BTreeMap::new());
@@ -101,6 +106,8 @@ proptest! {
                     let expected = run(&memory, &mut memory_groups, &samples);
                     prop_assert_eq!(run(&disk, &mut disk_groups, &samples), expected);
                 }
+                Step::Seal => disk.seal().unwrap(),
+                Step::Compact => disk.compact().unwrap(),
                 Step::Restart => {
                     drop(disk);
                     let (again, report) = open(options(folder.path()));
@@ -117,7 +124,7 @@ proptest! {
         };
         let matchers = matchers(seed);
         prop_assert_eq!(answer(&disk, &matchers, range), answer(&memory, &matchers, range));
-        let (ours, theirs) = (disk.querier(range).unwrap(), memory.querier(range).unwrap());
+        let (ours, theirs) = (disk.querier(TimeRange::ALL).unwrap(), memory.querier(TimeRange::ALL).unwrap());
         prop_assert_eq!(ours.label_names(&matchers, None).unwrap(), theirs.label_names(&matchers, None).unwrap());
         prop_assert_eq!(
             ours.label_values("n", &matchers, Some(3)).unwrap(),

@@ -3,6 +3,7 @@
 mod crash;
 mod differential;
 mod options;
+mod seal;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +29,11 @@ enum Bits {
 }
 
 type Answer = Vec<(String, Vec<(i64, Bits)>)>;
+
+/// A folder in memory where the machine has one, because the tests sync much.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_absent| tempfile::tempdir()).unwrap()
+}
 
 fn options(path: &Path) -> TsdbOptions {
     TsdbOptions::new(path)

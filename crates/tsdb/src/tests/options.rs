@@ -17,7 +17,7 @@ fn refusal(options: TsdbOptions) -> String {
 
 #[test]
 fn second_process_is_refused_with_the_number_of_the_first() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     let (tsdb, _) = open(options(folder.path()));
     let text = refusal(options(folder.path()));
     let expected = format!("data folder is in use by another process ({})", std::process::id());
@@ -28,7 +28,7 @@ fn second_process_is_refused_with_the_number_of_the_first() {
 
 #[test]
 fn newer_format_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     fs::create_dir_all(folder.path().join("wal")).unwrap();
     let header = [b"CRWAL\0".as_slice(), &9u16.to_le_bytes(), &1u64.to_le_bytes()].concat();
     fs::write(folder.path().join("wal/00000001.wal"), header).unwrap();
@@ -38,14 +38,14 @@ fn newer_format_is_refused_by_name() {
 
 #[test]
 fn out_of_order_window_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     let wanted = TsdbOptions { out_of_order_window: Duration::from_secs(60), ..options(folder.path()) };
     assert_eq!(refusal(wanted), "not supported: an out-of-order window other than zero");
 }
 
 #[test]
 fn series_beyond_the_limit_are_shed_and_others_go_on() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     let (tsdb, _) = open(TsdbOptions { max_series: 2, ..options(folder.path()) });
     let labels = |n: &str| Labels::from_pairs([("n", n)]);
     append(&tsdb, None, &[(&labels("1"), 10, Value::Float(1.0)), (&labels("2"), 10, Value::Float(1.0))]);
@@ -59,7 +59,7 @@ fn series_beyond_the_limit_are_shed_and_others_go_on() {
 
 #[test]
 fn closed_storage_refuses_writes_and_answers_reads() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     let (tsdb, _) = open(options(folder.path()));
     let labels = Labels::from_pairs([("n", "1")]);
     append(&tsdb.durable(), None, &[(&labels, 10, Value::Float(1.0))]);
@@ -73,7 +73,7 @@ fn closed_storage_refuses_writes_and_answers_reads() {
 
 #[test]
 fn series_that_is_sampled_at_other_instants_leaves_its_group() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     let (tsdb, _) = open(options(folder.path()));
     let group = tsdb.appender().create_group();
     let labels: Vec<Labels> = (0..4).map(|n: i32| Labels::from_pairs([("n", n.to_string())])).collect();
@@ -91,7 +91,7 @@ fn series_that_is_sampled_at_other_instants_leaves_its_group() {
 
 #[test]
 fn metadata_and_figures_are_told() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = super::folder();
     let (tsdb, _) = open(options(folder.path()));
     let mut appender = tsdb.appender();
     let labels = Labels::from_pairs([("__name__", "up"), ("job", "asr")]);

@@ -20,6 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::head::Head;
 use crate::head::plan::Planned;
+use crate::head::seal::Thawed;
 use record::Encoder;
 
 /// Version of the file format that this build writes, and the newest that it reads.
@@ -110,6 +111,15 @@ impl Wal {
 
     pub(crate) const fn file(&self) -> &Arc<File> {
         &self.file
+    }
+
+    /// The head has forgotten series: what the file says of their groups and symbols counts no more.
+    pub(crate) fn forget(&mut self, thawed: &Thawed) {
+        if thawed.index_rebuilt {
+            self.encoder = Encoder::default();
+        } else {
+            thawed.changed_groups.iter().for_each(|group| self.encoder.forget(*group));
+        }
     }
 
     /// Begins the next file. What is in the old one must be durable by now.

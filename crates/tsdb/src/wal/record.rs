@@ -95,6 +95,13 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
+    /// The columns of a group have changed: it is to be defined anew, under a new number.
+    pub(crate) fn forget(&mut self, group: u32) {
+        if let Some(logged) = self.groups.get_mut(group as usize) {
+            *logged = Logged::default();
+        }
+    }
+
     /// Appends the bytes of a batch.
     pub(crate) fn encode(&mut self, head: &Head, planned: &Planned, out: &mut Vec<u8>) {
         let mut previous_id = u32::MAX;

@@ -168,6 +168,11 @@ fn replay_file(path: &Path, head: &mut Head, report: &mut OpenReport) -> Result<
     let bytes = std::fs::read(path).map_err(OpenError::io("read a write-ahead log", path))?;
     let len = bytes.len() as u64;
     match read_header(&bytes) {
+        Header::Good if bytes.len() == HEADER_LEN => {
+            // Without batches there is nothing that a seal would take: the file would stay for good.
+            std::fs::remove_file(path).map_err(OpenError::io("remove an empty write-ahead log", path))?;
+            return Ok(());
+        }
         Header::Good => {}
         Header::Newer(found) => {
             return Err(OpenError::NewerFormat { path: path.to_path_buf(), found, supported: VERSION });
@@ -234,7 +239,7 @@ impl Sink for HeadSink<'_> {
 impl BatchSink for HeadSink<'_> {
     fn end_batch(&mut self) {
         let mut planned = plan(self.head, std::mem::take(&mut self.batch));
-        let moves = settle(self.head, &mut planned, |_| Ok(None));
+        let moves = settle(self.head, &mut planned, |_, _, _| Ok(None));
         if !moves.is_empty() {
             moves.apply(self.head, &mut planned);
         }

@@ -1,0 +1,150 @@
+//! Several segments into one: longer columns, one index.
+//!
+//! ```text
+//! A: chunk 3 ┐
+//!            ├─▶ series that lie in the same chunks have the same timestamps: they share a chunk again
+//! B: chunk 7 ┘
+//! ```
+//!
+//! Rule: memory is bounded by the columns of one new chunk, beside the names.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use datamodel::Labels;
+use storage::Samples;
+
+use crate::codec::chunk::Scratch;
+use crate::head::group::column_of;
+use crate::query::sort_tail;
+use crate::segment::Segment;
+use crate::segment::names::Names;
+use crate::segment::write::{About, SegmentWriter};
+use crate::upkeep::{read_all, sealed_through};
+
+/// Where a series lies in one of the segments.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Lies {
+    segment: usize,
+    places: Vec<(u32, u32)>,
+}
+
+/// A series of the merged segment.
+#[derive(Debug)]
+struct Merged {
+    key: u32,
+    lies: Vec<Lies>,
+}
+
+impl Merged {
+    /// The chunks in which the series lies, in the order of time.
+    fn chunks(&self) -> impl Iterator<Item = (usize, u32)> {
+        self.lies.iter().flat_map(|lies| lies.places.iter().map(|(chunk, _)| (lies.segment, *chunk)))
+    }
+}
+
+/// Writes the segments, ascending by time, as one.
+pub(crate) fn write(path: &Path, run: &[Arc<Segment>]) -> io::Result<()> {
+    let (names, mut series) = collect(run)?;
+    // Series in the same chunks, one after the other; within them in the order of the columns.
+    series.sort_by(|a, b| a.chunks().cmp(b.chunks()).then_with(|| a.lies.cmp(&b.lies)));
+    let mut writer = SegmentWriter::create(path)?;
+    for together in series.chunk_by(|a, b| a.chunks().eq(b.chunks())) {
+        if let Err(error) = write_together(&mut writer, run, together) {
+            writer.discard();
+            return Err(error);
+        }
+    }
+    let level = run.iter().map(|segment| segment.level).max().unwrap_or(0).saturating_add(1);
+    let replaces = run.iter().map(|segment| segment.number()).collect();
+    writer.finish(names, &About { level, wal_through: sealed_through(run), replaces })
+}
+
+/// The next series of a segment that is walked through.
+struct Cursor<'a> {
+    segment: &'a Segment,
+    next: u32,
+    labels: Labels,
+    places: Vec<(u32, u32)>,
+}
+
+impl Cursor<'_> {
+    /// Goes to the next series; whether there is one.
+    fn advance(&mut self) -> io::Result<bool> {
+        if self.next >= self.segment.series_len() {
+            return Ok(false);
+        }
+        (self.labels, self.places) = self.segment.series(self.next)?;
+        self.next += 1;
+        Ok(true)
+    }
+}
+
+/// All label sets, and for each where it lies: the segments have them in the same order.
+fn collect(run: &[Arc<Segment>]) -> io::Result<(Names, Vec<Merged>)> {
+    let mut names = Names::default();
+    let mut series = Vec::new();
+    let mut cursors = Vec::new();
+    for (at, segment) in run.iter().enumerate() {
+        let mut cursor = Cursor { segment, next: 0, labels: Labels::empty(), places: Vec::new() };
+        if cursor.advance()? {
+            cursors.push((at, cursor));
+        }
+    }
+    while let Some(labels) = cursors.iter().map(|(_, cursor)| &cursor.labels).min().cloned() {
+        let numbers: Vec<(u32, u32)> =
+            labels.iter().map(|(name, value)| (names.text(name), names.text(value))).collect();
+        let key = names.push(numbers.into_iter());
+        let mut lies = Vec::new();
+        let mut left = Vec::with_capacity(cursors.len());
+        for (at, mut cursor) in cursors {
+            let mut goes_on = true;
+            if cursor.labels == labels {
+                lies.push(Lies { segment: at, places: std::mem::take(&mut cursor.places) });
+                goes_on = cursor.advance()?;
+            }
+            if goes_on {
+                left.push((at, cursor));
+            }
+        }
+        cursors = left;
+        series.push(Merged { key, lies });
+    }
+    Ok((names, series))
+}
+
+fn read_series(run: &[Arc<Segment>], lies: &[Lies], scratch: &mut Scratch) -> io::Result<Samples> {
+    let mut samples = Samples::default();
+    for at in lies {
+        let Some(segment) = run.get(at.segment) else { continue };
+        let mut part = read_all(segment, &at.places, scratch)?;
+        let base = samples.len();
+        samples.timestamps.append(&mut part.timestamps);
+        samples.values.append(&mut part.values);
+        samples.histograms.extend(part.histograms.into_iter().map(|(index, histogram)| (index + base, histogram)));
+    }
+    sort_tail(&mut samples, 0);
+    Ok(samples)
+}
+
+fn write_together(writer: &mut SegmentWriter, run: &[Arc<Segment>], together: &[Merged]) -> io::Result<()> {
+    let mut scratch = Scratch::default();
+    for part in together.chunks(crate::segment::write::MAX_COLUMNS) {
+        let mut read = Vec::with_capacity(part.len());
+        for series in part {
+            read.push((series.key, read_series(run, &series.lies, &mut scratch)?));
+        }
+        // Series that miss rows differ: the chunk has the rows of all.
+        let mut times: Vec<i64> = Vec::new();
+        for (_, samples) in &read {
+            if !samples.timestamps.iter().all(|at| times.binary_search(at).is_ok()) {
+                times.extend_from_slice(&samples.timestamps);
+                times.sort_unstable();
+                times.dedup();
+            }
+        }
+        writer.add(&times, read.iter().map(|(key, samples)| (*key, column_of(samples, &times))).collect())?;
+    }
+    Ok(())
+}

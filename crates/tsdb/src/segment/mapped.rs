@@ -1,0 +1,34 @@
+//! A file in memory, without reading it.
+//!
+//! Rule: only sealed segments are mapped: they are written under another name, synced, renamed, and never
+//! changed or cut after that.
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+/// The bytes of a file that nobody changes.
+#[derive(Debug)]
+pub(super) struct Mapped(Mmap);
+
+impl Mapped {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        #[expect(unsafe_code, reason = "mapping is the way to read segments without holding them in anonymous memory")]
+        // SAFETY: the file is immutable once it has its name (the rule above), the lock of the folder keeps
+        // other processes of ours out, and a deleted file stays mapped until the last reader is gone.
+        let map = unsafe { Mmap::map(&file)? };
+        Ok(Self(map))
+    }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}

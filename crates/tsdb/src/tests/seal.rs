@@ -1,0 +1,250 @@
+//! Sealing, merging and deleting: nothing changes for a reader, and nothing is left behind.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datamodel::time::{ManualClock, TimeRange};
+use datamodel::{Labels, Matcher, Timestamp};
+use storage::{AppendError, Appendable, Queryable, SelectHints};
+
+use super::{Answer, Value, append, everything, folder, open, options};
+use crate::{Damage, Tsdb, TsdbOptions};
+
+fn labels(n: usize) -> Labels {
+    Labels::from_pairs([("__name__", "m"), ("n", &n.to_string())])
+}
+
+/// Scrapes of one target with five series, every second.
+fn scrape(tsdb: &Tsdb, seconds: std::ops::Range<i64>) {
+    let group = tsdb.appender().create_group();
+    let names: Vec<Labels> = (0..5).map(labels).collect();
+    for second in seconds {
+        let value = |n: usize| Value::Float(second as f64 * [1.0, 0.1, 3.5, 0.0, 7.0][n]);
+        let row: Vec<_> = names.iter().enumerate().map(|(n, labels)| (labels, second * 1000, value(n))).collect();
+        assert!(append(tsdb, Some(group), &row).is_empty());
+    }
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let list = |dir: &str| fs::read_dir(folder.join(dir)).unwrap().map(move |entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = list("wal").chain(list("segments")).map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn copy_all(from: &Path, to: &Path, extension: &str) {
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|found| found == extension) {
+            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+fn count(answer: &Answer) -> usize {
+    answer.iter().map(|(_, samples)| samples.len()).sum()
+}
+
+#[test]
+fn sealed_rows_read_as_before_and_their_log_is_gone() {
+    let folder = folder();
+    let (tsdb, _) = open(options(folder.path()));
+    scrape(&tsdb, 0..100);
+    let before = everything(&tsdb);
+    let querier = tsdb.querier(TimeRange::ALL).unwrap();
+    let mut set = querier.select(&[Matcher::equal("n", "1")], &SelectHints::default()).unwrap();
+    let held = set.next().unwrap().unwrap();
+    tsdb.seal().unwrap();
+    assert_eq!(everything(&tsdb), before);
+    assert_eq!(files(folder.path()), ["00000001.seg", "00000002.wal"]);
+    let mut samples = storage::Samples::default();
+    held.read(TimeRange::ALL, &mut samples).unwrap();
+    assert_eq!(samples.len(), 100, "a reader from before the seal keeps its view");
+    let stats = tsdb.stats();
+    assert_eq!((stats.sealed_samples, stats.head_samples, stats.segments), (500, 0, 1));
+    scrape(&tsdb, 100..150);
+    tsdb.compact().unwrap();
+    assert_eq!(files(folder.path()), ["00000003.seg", "00000003.wal"]);
+    assert_eq!(count(&everything(&tsdb)), 750);
+    drop(held);
+    drop(set);
+    drop(querier);
+    drop(tsdb);
+    let (again, report) = open(options(folder.path()));
+    assert_eq!((report.segments, report.replayed_samples, report.damage), (1, 0, vec![]));
+    assert_eq!(count(&everything(&again)), 750);
+}
+
+#[test]
+fn death_between_the_steps_of_a_seal_loses_and_doubles_nothing() {
+    let (folder, kept) = (folder(), folder());
+    let (tsdb, _) = open(options(folder.path()));
+    scrape(&tsdb, 0..70);
+    let before = everything(&tsdb);
+    copy_all(&folder.path().join("wal"), kept.path(), "wal");
+    tsdb.seal().unwrap();
+    drop(tsdb);
+    // The log was not removed yet.
+    copy_all(kept.path(), &folder.path().join("wal"), "wal");
+    // Another segment was begun.
+    fs::write(folder.path().join("segments/00000002.tmp"), b"half").unwrap();
+    let (again, report) = open(options(folder.path()));
+    assert_eq!((report.replayed_samples, report.damage), (0, vec![]));
+    assert_eq!(everything(&again), before);
+    assert_eq!(files(folder.path()), ["00000001.seg", "00000003.wal"]);
+}
+
+#[test]
+fn death_between_the_steps_of_a_merge_loses_and_doubles_nothing() {
+    let (folder, kept) = (folder(), folder());
+    let (tsdb, _) = open(options(folder.path()));
+    for part in 0..3 {
+        scrape(&tsdb, part * 50..part * 50 + 50);
+        tsdb.seal().unwrap();
+    }
+    let before = everything(&tsdb);
+    copy_all(&folder.path().join("segments"), kept.path(), "seg");
+    tsdb.compact().unwrap();
+    drop(tsdb);
+    copy_all(kept.path(), &folder.path().join("segments"), "seg");
+    let (again, report) = open(options(folder.path()));
+    assert_eq!((report.segments, report.damage), (1, vec![]));
+    assert_eq!(everything(&again), before);
+    assert_eq!(files(folder.path()).iter().filter(|name| name.ends_with(".seg")).count(), 1);
+}
+
+#[test]
+fn damaged_segment_is_set_aside_and_damaged_chunk_fails_its_query_only() {
+    let folder = folder();
+    let (tsdb, _) = open(options(folder.path()));
+    scrape(&tsdb, 0..50);
+    tsdb.seal().unwrap();
+    scrape(&tsdb, 50..100);
+    tsdb.seal().unwrap();
+    drop(tsdb);
+    let damage = |name: &str, place: fn(usize) -> usize| {
+        let path = folder.path().join("segments").join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = place(bytes.len());
+        bytes[at] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    damage("00000001.seg", |len| len - 10);
+    damage("00000002.seg", |_| 40);
+    let (again, report) = open(options(folder.path()));
+    assert_eq!(report.segments, 1);
+    assert!(
+        matches!(&report.damage[..], [Damage::SetAside { reason, .. }] if reason.contains("checksum of the footer"))
+    );
+    let querier = again.querier(TimeRange::ALL).unwrap();
+    let mut set = querier.select(&[Matcher::equal("n", "1")], &SelectHints::default()).unwrap();
+    let error = set.next().unwrap().unwrap().read(TimeRange::ALL, &mut storage::Samples::default()).unwrap_err();
+    assert!(error.to_string().ends_with("00000002.seg"), "{error}");
+    scrape(&again, 100..110);
+}
+
+#[test]
+fn newer_segment_is_refused_by_name() {
+    let folder = folder();
+    let (tsdb, _) = open(options(folder.path()));
+    scrape(&tsdb, 0..50);
+    tsdb.seal().unwrap();
+    drop(tsdb);
+    let path = folder.path().join("segments/00000001.seg");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[6] = 2;
+    fs::write(&path, bytes).unwrap();
+    let error = Tsdb::open(options(folder.path()), Arc::new(ManualClock::default())).map(|_| ()).unwrap_err();
+    assert!(error.to_string().ends_with("00000001.seg has format version 2; this version reads up to 1"), "{error}");
+}
+
+#[test]
+fn head_is_sealed_by_age_and_by_size_and_neighbours_are_merged() {
+    let folder = folder();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_unix_ms(0)));
+    let wanted = TsdbOptions { seal_samples: 1000, ..options(folder.path()) };
+    let (tsdb, _) = Tsdb::open(wanted, Arc::clone(&clock) as Arc<dyn datamodel::Clock>).unwrap();
+    scrape(&tsdb, 0..100);
+    tsdb.maintain().unwrap();
+    assert_eq!(tsdb.stats().segments, 0, "neither old nor large");
+    clock.advance(Duration::from_secs(15 * 60));
+    tsdb.maintain().unwrap();
+    assert_eq!((tsdb.stats().segments, tsdb.stats().head_samples), (1, 0));
+    for part in 1..4 {
+        scrape(&tsdb, part * 1000..part * 1000 + 200);
+        tsdb.maintain().unwrap();
+        assert_eq!(tsdb.stats().segments, part.unsigned_abs() + 1, "large");
+    }
+    let before = everything(&tsdb);
+    tsdb.maintain().unwrap();
+    assert_eq!(tsdb.stats().segments, 1);
+    assert_eq!(everything(&tsdb), before);
+}
+
+#[test]
+fn retention_deletes_by_time_and_by_all_bytes() {
+    let folder = folder();
+    let by_time = TsdbOptions { retention_time: Some(Duration::from_secs(300)), ..options(folder.path()) };
+    let (tsdb, _) = open(by_time);
+    for part in 0..4 {
+        scrape(&tsdb, part * 200..part * 200 + 100);
+        tsdb.seal().unwrap();
+    }
+    tsdb.compact().unwrap();
+    let (first, _) = tsdb.stats().sealed_bounds_ms.unwrap();
+    assert_eq!(first, 0, "merged with what is still wanted");
+    scrape(&tsdb, 1200..1300);
+    tsdb.compact().unwrap();
+    drop(tsdb);
+
+    let folder = super::folder();
+    let (tsdb, _) = open(TsdbOptions { retention_size: Some(6000), ..options(folder.path()) });
+    for part in 0..20 {
+        scrape(&tsdb, part * 200..part * 200 + 200);
+        tsdb.seal().unwrap();
+        tsdb.inner.retain().unwrap();
+        assert!(tsdb.stats().disk_bytes <= 6000);
+    }
+    assert_eq!(tsdb.stats().sealed_bounds_ms.unwrap().1, 3_999_000);
+    assert!(tsdb.stats().segments > 0);
+}
+
+#[test]
+fn series_without_samples_are_forgotten_and_come_back() {
+    let folder = folder();
+    let (tsdb, _) = open(options(folder.path()));
+    let group = tsdb.appender().create_group();
+    let (kept, gone) = (labels(1), labels(2));
+    append(&tsdb, Some(group), &[(&kept, 1000, Value::Float(1.0)), (&gone, 1000, Value::Float(1.0))]);
+    let reference = tsdb.appender().series(None, &gone).unwrap();
+    for second in 2..6 {
+        append(&tsdb, Some(group), &[(&kept, second * 1000, Value::Float(1.0))]);
+        tsdb.seal().unwrap();
+    }
+    assert_eq!(tsdb.stats().head_series, 1);
+    let mut appender = tsdb.appender();
+    appender.append(reference, Timestamp::from_unix_ms(9000), 1.0).unwrap();
+    assert!(matches!(appender.commit().unwrap()[..], [(_, AppendError::UnknownSeries)]));
+    // The same instant with another value is told even though the head has forgotten the sample.
+    let refused = append(&tsdb, Some(group), &[(&gone, 1000, Value::Float(2.0))]);
+    assert!(matches!(refused[..], [(_, AppendError::Duplicate(_))]), "{refused:?}");
+    assert!(
+        append(&tsdb, Some(group), &[(&gone, 6000, Value::Float(2.0)), (&kept, 6000, Value::Float(2.0))]).is_empty()
+    );
+    for _ in 0..4 {
+        tsdb.seal().unwrap();
+    }
+    // The holder of a group outlives its series.
+    scrape_alone(&tsdb, group);
+    let found = everything(&tsdb);
+    assert_eq!(found.iter().map(|(_, samples)| samples.len()).collect::<Vec<_>>(), [7, 3]);
+    drop(tsdb);
+    assert_eq!(everything(&open(options(folder.path())).0), found);
+}
+
+fn scrape_alone(tsdb: &Tsdb, group: storage::GroupRef) {
+    let row = [(&labels(1), 10_000, Value::Float(3.0)), (&labels(2), 10_000, Value::Float(3.0))];
+    assert!(append(tsdb, Some(group), &row).is_empty());
+}

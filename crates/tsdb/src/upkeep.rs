@@ -1,0 +1,338 @@
+//! Upkeep: sealing the head, merging segments, deleting old ones. Each call does what is due.
+//!
+//! ```text
+//! head ─seal─▶ level 0 ─4─▶ level 1 ─4─▶ level 2 …      15 min, 1 h, 4 h, 16 h, …
+//! ```
+//!
+//! Rule: one thread at a time; a step that fails leaves everything readable and is tried again.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use datamodel::time::{TimeRange, duration_ms};
+use storage::{AppendError, Samples};
+
+use crate::codec::chunk::Scratch;
+use crate::db::Inner;
+use crate::folder::segment_path;
+use crate::head::group::{Frozen, column_of};
+use crate::head::seal::Frost;
+use crate::segment::names::Names;
+use crate::segment::write::{About, MAX_COLUMNS, SegmentWriter};
+use crate::segment::{Segment, SegmentError};
+
+/// Neighbours of one level that are merged into one of the next.
+const MERGE: usize = 4;
+
+/// A merged segment covers at most this share of the retention, so that deleting whole segments does not
+/// keep data for much longer than asked.
+const RETENTION_SHARE: i64 = 10;
+
+/// Where no retention is set, and at most: 31 days, so that one damaged file is not everything.
+const MAX_SPAN_MS: i64 = 31 * 86_400_000;
+
+/// A seal that was begun.
+#[derive(Debug)]
+pub(crate) struct PendingSeal {
+    frost: Frost,
+    wal_through: u64,
+}
+
+/// What upkeep remembers between its steps.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    next_number: u64,
+    pending: Option<PendingSeal>,
+}
+
+impl Upkeep {
+    /// `next_number`: of the next segment.
+    pub(crate) const fn new(next_number: u64) -> Self {
+        Self { next_number, pending: None }
+    }
+}
+
+fn failed(action: &str, path: &Path) -> impl FnOnce(io::Error) -> AppendError {
+    let context = format!("{action}: {}", path.display());
+    move |source| AppendError::Storage { context, source }
+}
+
+impl Inner {
+    /// Whether the head is to be sealed now.
+    pub(crate) fn seal_is_due(&self) -> bool {
+        let now = self.clock.now();
+        let oldest = self.writer().oldest_batch;
+        let is_old = oldest.is_some_and(|oldest| now.since(oldest) >= self.options.seal_interval);
+        let pending = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).pending.is_some();
+        is_old || pending || self.head().samples_len() >= self.options.seal_samples
+    }
+
+    /// Seals the head: everything that was committed before the call is in a segment after it.
+    pub(crate) fn seal(&self) -> Result<(), AppendError> {
+        let mut upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pending) = upkeep.pending.take() {
+            self.write_seal(&mut upkeep, pending)?;
+        }
+        // Before the writer's lock is taken, so that little is left to sync under it.
+        self.sync()?;
+        let pending = {
+            let mut writer = self.writer();
+            if writer.oldest_batch.is_none() {
+                return Ok(());
+            }
+            self.sync()?;
+            let wal_through = writer.wal.number();
+            let path = writer.wal.path().to_path_buf();
+            writer.wal.rotate().map_err(failed("begin the log after", &path))?;
+            writer.oldest_batch = None;
+            PendingSeal { frost: self.head_mut().freeze(), wal_through }
+        };
+        self.write_seal(&mut upkeep, pending)
+    }
+
+    fn write_seal(&self, upkeep: &mut Upkeep, pending: PendingSeal) -> Result<(), AppendError> {
+        let number = upkeep.next_number;
+        let path = segment_path(&self.segment_dir(), number);
+        let written = self.write_frozen(&path, &pending);
+        let (sampled, empty) = match written {
+            Ok(done) => done,
+            Err(source) => {
+                upkeep.pending = Some(pending);
+                return Err(failed("seal", &path)(source));
+            }
+        };
+        let opened = if empty { None } else { Some(open_written(&path, number)) };
+        let segment = match opened.transpose() {
+            Ok(segment) => segment,
+            Err(error) => {
+                upkeep.pending = Some(pending);
+                return Err(error);
+            }
+        };
+        upkeep.next_number += 1;
+        {
+            let mut writer = self.writer();
+            let thawed = self.head_mut().finish_seal(segment, &sampled);
+            writer.wal.forget(&thawed);
+        }
+        self.remove_logs(pending.wal_through)
+    }
+
+    /// Writes what was frozen; returns the series that have samples, and whether there are none.
+    fn write_frozen(&self, path: &Path, pending: &PendingSeal) -> io::Result<(HashSet<u32>, bool)> {
+        let mut writer = SegmentWriter::create(path)?;
+        let result = self.pack_frozen(&mut writer, &pending.frost);
+        let (names, sampled) = match result {
+            Ok(packed) => packed,
+            Err(error) => {
+                writer.discard();
+                return Err(error);
+            }
+        };
+        if writer.is_empty() {
+            writer.discard();
+            return Ok((sampled, true));
+        }
+        writer.finish(names, &About { wal_through: pending.wal_through, ..About::default() })?;
+        Ok((sampled, false))
+    }
+
+    fn pack_frozen(&self, writer: &mut SegmentWriter, frost: &Frost) -> io::Result<(Names, HashSet<u32>)> {
+        let mut labels = SealNames::default();
+        // Narrow groups with the same timestamps, as a remote write makes them, share a chunk.
+        let mut narrow: HashMap<Vec<u8>, Vec<&Frozen>> = HashMap::new();
+        for frozen in &frost.groups {
+            if frozen.series.len() * 4 > MAX_COLUMNS {
+                self.pack_together(writer, &mut labels, &[frozen])?;
+            } else {
+                narrow.entry(times_key(frozen)?).or_default().push(frozen);
+            }
+        }
+        let mut buckets: Vec<Vec<&Frozen>> = narrow.into_values().collect();
+        buckets.sort_by_key(|bucket| bucket.first().and_then(|frozen| frozen.series.first().copied()));
+        for bucket in buckets {
+            let mut together: Vec<&Frozen> = Vec::new();
+            let mut width = 0;
+            for frozen in bucket {
+                let columns = frozen.all_series().len();
+                if width + columns > MAX_COLUMNS {
+                    self.pack_together(writer, &mut labels, &together)?;
+                    together.clear();
+                    width = 0;
+                }
+                width += columns;
+                together.push(frozen);
+            }
+            self.pack_together(writer, &mut labels, &together)?;
+        }
+        Ok((labels.names, labels.keys.into_keys().collect()))
+    }
+
+    /// Writes groups that have the same timestamps.
+    fn pack_together(&self, writer: &mut SegmentWriter, labels: &mut SealNames, groups: &[&Frozen]) -> io::Result<()> {
+        let Some(first) = groups.first() else { return Ok(()) };
+        let times = first.times()?;
+        let mut scratch = Scratch::default();
+        let mut columns = Vec::new();
+        for frozen in groups {
+            for series in frozen.all_series() {
+                let samples = Frost::read(frozen, series, &mut scratch)?;
+                if !samples.is_empty() {
+                    columns.push((labels.key(self, series), column_of(&samples, &times)));
+                }
+            }
+        }
+        writer.add(&times, columns)
+    }
+
+    /// Removes logs whose batches are sealed.
+    pub(crate) fn remove_logs(&self, through: u64) -> Result<(), AppendError> {
+        let dir = self.options.path.join("wal");
+        let files = crate::wal::list(&dir).map_err(failed("list the write-ahead logs", &dir))?;
+        for (_, path) in files.into_iter().filter(|(number, _)| *number <= through) {
+            std::fs::remove_file(&path).map_err(failed("remove a sealed write-ahead log", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Merges neighbours, where there are enough of one level; returns whether it did.
+    pub(crate) fn merge_once(&self) -> Result<bool, AppendError> {
+        let segments = Arc::clone(self.head().segments());
+        let retention = self.options.retention_time.map_or(i64::MAX, duration_ms);
+        let max_span = (retention / RETENTION_SHARE).min(MAX_SPAN_MS);
+        let span = |run: &[Arc<Segment>]| {
+            let min = run.iter().map(|segment| segment.min_ms).min().unwrap_or(0);
+            let max = run.iter().map(|segment| segment.max_ms).max().unwrap_or(0);
+            max.saturating_sub(min)
+        };
+        let ready = |run: &&[Arc<Segment>]| {
+            let level = run.first().map(|segment| segment.level);
+            run.iter().all(|segment| Some(segment.level) == level) && span(run) <= max_span
+        };
+        match segments.windows(MERGE).find(ready) {
+            Some(run) => self.merge(run).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Merges all segments into one.
+    pub(crate) fn merge_all(&self) -> Result<(), AppendError> {
+        let segments = Arc::clone(self.head().segments());
+        if segments.len() < 2 { Ok(()) } else { self.merge(&segments) }
+    }
+
+    fn merge(&self, run: &[Arc<Segment>]) -> Result<(), AppendError> {
+        let mut upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = upkeep.next_number;
+        let path = segment_path(&self.segment_dir(), number);
+        crate::merge::write(&path, run).map_err(failed("merge segments into", &path))?;
+        let merged = open_written(&path, number)?;
+        upkeep.next_number += 1;
+        self.replace(run, Some(merged))
+    }
+
+    /// Takes segments out of the list, one in, and deletes their files.
+    fn replace(&self, old: &[Arc<Segment>], new: Option<Arc<Segment>>) -> Result<(), AppendError> {
+        let gone: HashSet<u64> = old.iter().map(|segment| segment.number()).collect();
+        {
+            let _writer = self.writer();
+            let mut head = self.head_mut();
+            let kept = head.segments().iter().filter(|segment| !gone.contains(&segment.number())).cloned();
+            let segments = kept.chain(new).collect();
+            head.set_segments(segments);
+        }
+        for segment in old {
+            let path = segment.path();
+            std::fs::remove_file(path).map_err(failed("remove a segment", path))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes segments that are too old, and the oldest ones while the folder is too large.
+    pub(crate) fn retain(&self) -> Result<(), AppendError> {
+        let segments = Arc::clone(self.head().segments());
+        let newest = self.head().bounds().map(|(_, max)| max).max(segments.iter().map(|segment| segment.max_ms).max());
+        let mut gone = Vec::new();
+        if let Some((retention, newest)) = self.options.retention_time.map(duration_ms).zip(newest) {
+            let oldest = newest.saturating_sub(retention);
+            gone.extend(segments.iter().filter(|segment| segment.max_ms < oldest).cloned());
+        }
+        if let Some(limit) = self.options.retention_size {
+            let dropped: u64 = gone.iter().map(|segment| segment.byte_len()).sum();
+            let mut bytes = crate::stats::disk_bytes(&self.options.path).saturating_sub(dropped);
+            for segment in segments.iter() {
+                if bytes <= limit {
+                    break;
+                }
+                if !gone.iter().any(|other| other.number() == segment.number()) {
+                    bytes = bytes.saturating_sub(segment.byte_len());
+                    gone.push(Arc::clone(segment));
+                }
+            }
+        }
+        if gone.is_empty() { Ok(()) } else { self.replace(&gone, None) }
+    }
+}
+
+/// The log number of the newest seal, which a deleted or merged segment must not take with it.
+pub(crate) fn sealed_through(segments: &[Arc<Segment>]) -> u64 {
+    segments.iter().map(|segment| segment.wal_through).max().unwrap_or(0)
+}
+
+fn open_written(path: &Path, number: u64) -> Result<Arc<Segment>, AppendError> {
+    let opened = Segment::open(path, number).map_err(|error| match error {
+        SegmentError::Io(source) => source,
+        SegmentError::Corrupt(corrupt) => corrupt.into(),
+        SegmentError::Newer(version) => io::Error::other(format!("unexpected version {version}")),
+    });
+    opened.map(Arc::new).map_err(failed("open the new segment", path))
+}
+
+/// What groups with the same timestamps have in common.
+fn times_key(frozen: &Frozen) -> io::Result<Vec<u8>> {
+    let times = frozen.times()?;
+    let mut key = Vec::new();
+    crate::codec::chunk::put_times(&mut key, &times);
+    key.extend_from_slice(&times.len().to_le_bytes());
+    Ok(key)
+}
+
+/// Label sets of a seal, by series of the head.
+#[derive(Debug, Default)]
+struct SealNames {
+    names: Names,
+    keys: HashMap<u32, u32>,
+}
+
+impl SealNames {
+    fn key(&mut self, inner: &Inner, series: u32) -> u32 {
+        if let Some(key) = self.keys.get(&series) {
+            return *key;
+        }
+        let head = inner.head();
+        let labels: Vec<(u32, u32)> = head
+            .index
+            .symbols_of(series)
+            .map(|(name, value)| (self.names.text(head.index.symbol(name)), self.names.text(head.index.symbol(value))))
+            .collect();
+        drop(head);
+        let key = self.names.push(labels.into_iter());
+        self.keys.insert(series, key);
+        key
+    }
+}
+
+/// All samples of a series in a segment, ascending.
+pub(crate) fn read_all(
+    segment: &Segment,
+    places: &[(u32, u32)],
+    scratch: &mut Scratch,
+) -> Result<Samples, crate::bytes::Corrupt> {
+    let mut samples = Samples::default();
+    for place in places {
+        segment.read(*place, TimeRange::ALL, &mut samples, scratch)?;
+    }
+    Ok(samples)
+}
