@@ -3,6 +3,8 @@
 //! - [`TargetGroup`]: targets that come and go together, under one source.
 //! - [`Discoverer`]: watches a source and reports its groups through [`Updates`].
 //! - [`StaticDiscoverer`]: groups written in a configuration file.
+//! - [`FileDiscoverer`]: groups in files that others write.
+//! - [`HttpDiscoverer`]: groups that a server answers.
 //! - [`WatchedDiscoverer`]: groups that another part of this process decides.
 //!
 //! ```text
@@ -14,13 +16,23 @@
 //! Rule: a discoverer reports what is there; what of it is scraped, and how, is decided by relabelling.
 #![forbid(unsafe_code)]
 
+mod document;
+mod file;
 mod fixed;
+mod glob;
 mod group;
+mod http;
+mod metrics;
 mod updates;
 mod watched;
 
+pub use document::{MAX_TARGETS, parse_groups};
+pub use file::{FileDiscoverer, MAX_POLL_INTERVAL, META_FILEPATH};
 pub use fixed::StaticDiscoverer;
+pub use glob::PatternError;
 pub use group::{ADDRESS, TargetGroup};
+pub use http::{Fetch, FetchAnswer, FetchError, FetchFuture, FetchRequest, HttpDiscoverer, META_URL, PlainFetch};
+pub use metrics::DiscoveryMetrics;
 pub use updates::{Discoverer, DiscovererFuture, Update, Updates, UpdatesClosed};
 pub use watched::WatchedDiscoverer;
 
