@@ -1,53 +1,119 @@
-//! Writing SVG: elements, numbers, and text that cannot break out.
+//! A writer of SVG that cannot write broken markup.
+//!
+//! - [`Svg`]: elements with attributes and text, closed in order. [`number`]: pixels.
+//!
+//! Rule: every text and every attribute goes through [`escape_into`].
 
-use std::fmt;
+use std::fmt::Display;
 
-/// A text for element content and attribute values. Characters that XML forbids become U+FFFD.
-pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+/// A document under way.
+#[derive(Debug, Default)]
+pub(crate) struct Svg {
+    text: String,
+    open: Vec<&'static str>,
+}
 
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                '\t' | '\n' | '\r' => f.write_str(" ")?,
-                c if c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}') => f.write_str("\u{fffd}")?,
-                c => write!(f, "{c}")?,
-            }
+/// Name and value of an attribute.
+pub(crate) type Attribute<'a> = (&'static str, &'a dyn Display);
+
+impl Svg {
+    /// Begins an element.
+    pub(crate) fn open(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
+        self.begin(tag, attributes);
+        self.text.push('>');
+        self.open.push(tag);
+    }
+
+    /// Ends the innermost element.
+    pub(crate) fn close(&mut self) {
+        if let Some(tag) = self.open.pop() {
+            self.text.push_str(&format!("</{tag}>"));
         }
-        Ok(())
+    }
+
+    /// An element without content.
+    pub(crate) fn empty(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
+        self.begin(tag, attributes);
+        self.text.push_str("/>");
+    }
+
+    /// An element with a text.
+    pub(crate) fn text(&mut self, tag: &'static str, attributes: &[Attribute<'_>], content: &str) {
+        self.begin(tag, attributes);
+        self.text.push('>');
+        escape_into(&mut self.text, content);
+        self.text.push_str(&format!("</{tag}>"));
+    }
+
+    /// A new line, for people who read the source.
+    pub(crate) fn line(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// The document, with all elements closed.
+    pub(crate) fn finish(mut self) -> String {
+        while !self.open.is_empty() {
+            self.close();
+        }
+        self.text.push('\n');
+        self.text
+    }
+
+    fn begin(&mut self, tag: &str, attributes: &[Attribute<'_>]) {
+        self.text.push('<');
+        self.text.push_str(tag);
+        for (name, value) in attributes {
+            self.text.push_str(&format!(" {name}=\""));
+            escape_into(&mut self.text, &value.to_string());
+            self.text.push('"');
+        }
     }
 }
 
-/// A coordinate, to a tenth of a pixel.
-pub(crate) struct Pixel(pub(crate) f64);
-
-impl fmt::Display for Pixel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{:.1}", self.0);
-        f.write_str(text.strip_suffix(".0").unwrap_or(&text))
+/// Appends a text so that it is text and nothing else. Characters that XML forbids are replaced.
+fn escape_into(into: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '&' => into.push_str("&amp;"),
+            '<' => into.push_str("&lt;"),
+            '>' => into.push_str("&gt;"),
+            '"' => into.push_str("&quot;"),
+            '\'' => into.push_str("&#39;"),
+            '\n' | '\r' | '\t' => into.push(' '),
+            c if c < ' ' || matches!(c, '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}') => into.push('\u{fffd}'),
+            c => into.push(c),
+        }
     }
 }
 
-/// The look of all charts. The names begin with `plot-`, because the SVG may stand inside a page.
-pub(crate) const STYLE: &str = "\
-.plot{--plot-ink:#1c2733;--plot-soft:#5c6b7a;--plot-grid:#dfe5ec;--plot-paper:#ffffff;\
---plot-c0:#0b6bcb;--plot-c1:#d9480f;--plot-c2:#2b8a3e;--plot-c3:#862e9c;--plot-c4:#b08900;--plot-c5:#0c8599;\
-font:12px system-ui,sans-serif}\
-@media(prefers-color-scheme:dark){.plot{--plot-ink:#e6edf3;--plot-soft:#9aa7b4;--plot-grid:#2d3640;\
---plot-paper:#12181f;--plot-c0:#58a6ff;--plot-c1:#ff9a5c;--plot-c2:#57c777;--plot-c3:#d38aef;--plot-c4:#e3b341;\
---plot-c5:#4cc9d8}}\
-.plot-paper{fill:var(--plot-paper)}.plot text{fill:var(--plot-soft);stroke:none}.plot .plot-head{fill:var(--plot-ink);\
-font-weight:600}.plot .plot-title{fill:var(--plot-ink);font-size:15px;font-weight:600}\
-.plot-grid{stroke:var(--plot-grid);stroke-width:1;fill:none}.plot-line{fill:none;stroke-width:1.8;\
-stroke-linejoin:round;stroke-linecap:round}.plot-area{stroke:none;fill-opacity:.15}\
-.plot-mark{stroke-width:1;stroke-dasharray:3 3}.plot-up{stroke:var(--plot-c1);fill:var(--plot-c1)}\
-.plot-down{stroke:var(--plot-c2);fill:var(--plot-c2)}.plot-note{stroke:var(--plot-soft);fill:var(--plot-soft)}\
-.plot .plot-up text{fill:var(--plot-c1)}.plot .plot-down text{fill:var(--plot-c2)}";
+/// Pixels with one decimal, which is finer than any screen; zero for what is no number.
+pub(crate) fn number(value: f64) -> String {
+    let text = if value.is_finite() { format!("{value:.1}") } else { "0".to_owned() };
+    match text.strip_suffix(".0") {
+        Some("-0") => "0".to_owned(),
+        Some(whole) => whole.to_owned(),
+        None => text,
+    }
+}
 
-/// How many colours the style has; further lines begin again.
-pub(crate) const COLORS: usize = 6;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let mut svg = Svg::default();
+        svg.open("g", &[("data-name", &"\"><script>")]);
+        svg.text("text", &[("x", &1)], "</text><script>alert('1')&\u{0}\u{85}");
+        let expected = "<g data-name=\"&quot;&gt;&lt;script&gt;\">\
+            <text x=\"1\">&lt;/text&gt;&lt;script&gt;alert(&#39;1&#39;)&amp;\u{fffd}\u{fffd}</text></g>\n";
+        assert_eq!(svg.finish(), expected);
+    }
+
+    #[test]
+    fn pixels_are_short() {
+        for (value, expected) in [(1.0, "1"), (1.25, "1.2"), (-0.01, "0"), (f64::NAN, "0"), (99.96, "100")] {
+            assert_eq!(number(value), expected);
+        }
+    }
+}
