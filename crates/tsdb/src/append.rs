@@ -100,7 +100,7 @@ impl Inner {
         let series: Vec<SeriesRef> = batch.iter().map(|sample| sample.series).collect();
         let (mut planned, moves) = {
             let head = self.head();
-            let mut planned = plan(&head, batch);
+            let mut planned = plan(&head, batch, self.oldest_kept(&head));
             let moves = settle(&head, &mut planned, |series, after, at| self.last_sealed(&head, series, after, at));
             (planned, moves)
         };

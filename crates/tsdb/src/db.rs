@@ -8,7 +8,7 @@
 //!
 //! Locks, in this order: the upkeep's, the writer's, the head's. Rule: nothing here spawns or reads the ambient clock.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -64,7 +64,7 @@ pub(crate) struct Inner {
     pub(crate) upkeep: Mutex<Upkeep>,
     last_sync: Mutex<Option<Timestamp>>,
     /// Bytes of the head when it was last counted, and of the series since.
-    head_bytes: AtomicUsize,
+    pub(crate) head_bytes: AtomicUsize,
     #[expect(dead_code, reason = "held until the end")]
     lock: FolderLock,
 }
@@ -98,6 +98,32 @@ impl Inner {
     pub(crate) fn is_full(&self, head: &Head) -> bool {
         let over = |limit| self.head_bytes.fetch_add(NEW_SERIES_BYTES, Ordering::Relaxed) >= limit;
         head.series_len() >= self.options.max_series || self.options.max_head_bytes.is_some_and(over)
+    }
+
+    /// Syncs the log, if the last time is an interval ago.
+    pub(crate) fn sync_if_due(&self) -> Result<(), AppendError> {
+        let now = self.clock.now();
+        let interval = duration_ms(self.options.wal_sync_interval).unsigned_abs();
+        let mut last_sync = self.last_sync.lock().unwrap_or_else(PoisonError::into_inner);
+        // The clock may be set back: then as well.
+        let due = last_sync.is_none_or(|last| now.unix_ms().abs_diff(last.unix_ms()) >= interval);
+        if due {
+            *last_sync = Some(now);
+        }
+        drop(last_sync);
+        if due { self.sync() } else { Ok(()) }
+    }
+
+    /// The oldest instant that is kept, and so accepted. Counted from the newest sample, because the
+    /// machine's clock may jump, but not from one in the future, because a target's clock may be wrong.
+    pub(crate) fn oldest_kept(&self, head: &Head) -> Option<i64> {
+        let retention = duration_ms(self.options.retention_time?);
+        let newest = head.newest_ms()?.min(self.clock.now().unix_ms());
+        Some(newest.saturating_sub(retention))
+    }
+
+    pub(crate) fn wal_dir(&self) -> PathBuf {
+        self.options.path.join("wal")
     }
 
     pub(crate) fn segment_dir(&self) -> PathBuf {
@@ -175,10 +201,7 @@ impl Tsdb {
             head_bytes: AtomicUsize::new(head_bytes),
             lock,
         };
-        inner.remove_logs(sealed).map_err(|error| match error {
-            AppendError::Storage { source, .. } => OpenError::io("remove a sealed write-ahead log", &wal_dir)(source),
-            _ => OpenError::Unsupported("a log that cannot be removed"),
-        })?;
+        wal::remove_through(&wal_dir, sealed).map_err(OpenError::io("remove sealed write-ahead logs", &wal_dir))?;
         Ok((Self { inner: Arc::new(inner) }, report))
     }
 
@@ -200,25 +223,17 @@ impl Tsdb {
 
     /// One step of upkeep: sync the log, seal the head, merge segments, delete old ones, each if it is due.
     /// The owner calls it at least once per [`wal_sync_interval`](TsdbOptions::wal_sync_interval). A step
-    /// may take seconds of work; appends and reads go on meanwhile.
+    /// may take seconds of work; appends and reads go on meanwhile, and the log is synced in time.
     ///
     /// # Errors
     ///
     /// The disk failed. Everything stays readable, and what was not done is tried again by the next call.
     pub fn maintain(&self) -> Result<(), AppendError> {
         let inner = &self.inner;
-        let now = inner.clock.now();
-        let mut last_sync = inner.last_sync.lock().unwrap_or_else(PoisonError::into_inner);
-        let interval = duration_ms(inner.options.wal_sync_interval).unsigned_abs();
-        let due = last_sync.is_none_or(|last| now.unix_ms().abs_diff(last.unix_ms()) >= interval);
-        if due {
-            *last_sync = Some(now);
+        inner.sync_if_due()?;
+        if inner.options.max_head_bytes.is_some() {
+            inner.head_bytes.store(inner.head().byte_len(), Ordering::Relaxed);
         }
-        drop(last_sync);
-        if due {
-            inner.sync()?;
-        }
-        inner.head_bytes.store(inner.head().byte_len(), Ordering::Relaxed);
         if inner.seal_is_due() {
             inner.seal()?;
             inner.retain()?;
@@ -237,6 +252,17 @@ impl Tsdb {
         self.inner.seal()?;
         self.inner.merge_all()?;
         self.inner.retain()
+    }
+
+    /// Puts a copy of everything that was committed before the call into a new folder, which another
+    /// storage can open. Segments are linked, not copied, where both folders are on one file system.
+    ///
+    /// # Errors
+    ///
+    /// The folder exists, or cannot be written.
+    pub fn snapshot(&self, to: &Path) -> Result<(), AppendError> {
+        self.inner.seal()?;
+        self.inner.snapshot(to)
     }
 
     /// Seals the head: everything that was committed before the call is in a segment after it.

@@ -18,13 +18,16 @@ pub(crate) fn from_decimal(integer: i64, scale: u8) -> f64 {
 
 /// The integer that stands for a float at a scale, if it gives back every bit.
 pub(crate) fn to_decimal(value: f64, scale: u8) -> Option<i64> {
-    let power = POWERS[usize::from(scale.min(MAX_SCALE))];
-    let integer = (value * power).round();
-    if integer.is_nan() || integer.abs() > MAX_INTEGER {
+    let scaled = value * POWERS[usize::from(scale.min(MAX_SCALE))];
+    // Not a number is in no range.
+    let in_range = scaled.abs() <= MAX_INTEGER;
+    if !in_range {
         return None;
     }
-    let integer = integer as i64;
-    (from_decimal(integer, scale).to_bits() == value.to_bits()).then_some(integer)
+    // Half away from zero, without a call; where it is wrong in the last place the check below fails.
+    let integer = (scaled + 0.5_f64.copysign(scaled)) as i64;
+    let same = if scale == 0 { integer as f64 } else { from_decimal(integer, scale) };
+    (same.to_bits() == value.to_bits()).then_some(integer)
 }
 
 /// The smallest scale from `from` on at which the float is an integer, and that integer.

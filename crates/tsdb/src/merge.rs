@@ -44,14 +44,18 @@ impl Merged {
     }
 }
 
-/// Writes the segments, ascending by time, as one.
-pub(crate) fn write(path: &Path, run: &[Arc<Segment>]) -> io::Result<()> {
+/// Writes the segments, ascending by time, as one. `meanwhile` is called now and then, between chunks.
+pub(crate) fn write(
+    path: &Path,
+    run: &[Arc<Segment>],
+    mut meanwhile: impl FnMut() -> io::Result<()>,
+) -> io::Result<()> {
     let (names, mut series) = collect(run)?;
     // Series in the same chunks, one after the other; within them in the order of the columns.
     series.sort_by(|a, b| a.chunks().cmp(b.chunks()).then_with(|| a.lies.cmp(&b.lies)));
     let mut writer = SegmentWriter::create(path)?;
     for together in series.chunk_by(|a, b| a.chunks().eq(b.chunks())) {
-        if let Err(error) = write_together(&mut writer, run, together) {
+        if let Err(error) = write_together(&mut writer, run, together).and_then(|()| meanwhile()) {
             writer.discard();
             return Err(error);
         }

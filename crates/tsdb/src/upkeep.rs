@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use datamodel::time::{TimeRange, duration_ms};
@@ -66,7 +67,11 @@ impl Inner {
         let oldest = self.writer().oldest_batch;
         let is_old = oldest.is_some_and(|oldest| now.since(oldest) >= self.options.seal_interval);
         let pending = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).pending.is_some();
-        is_old || pending || self.head().samples_len() >= self.options.seal_samples
+        let (samples, series) = (self.head().samples_len(), self.head().series_len() as u64);
+        // Near its limit of bytes the head is sealed early, as long as that frees more than labels.
+        let near =
+            self.options.max_head_bytes.is_some_and(|limit| self.head_bytes.load(Ordering::Relaxed) > limit / 4 * 3);
+        is_old || pending || samples >= self.options.seal_samples || (near && samples > series * 8)
     }
 
     /// Seals the head: everything that was committed before the call is in a segment after it.
@@ -117,7 +122,8 @@ impl Inner {
             let thawed = self.head_mut().finish_seal(segment, &sampled);
             writer.wal.forget(&thawed);
         }
-        self.remove_logs(pending.wal_through)
+        let dir = self.wal_dir();
+        crate::wal::remove_through(&dir, pending.wal_through).map_err(failed("remove sealed logs", &dir))
     }
 
     /// Writes what was frozen; returns the series that have samples, and whether there are none.
@@ -184,17 +190,31 @@ impl Inner {
                 }
             }
         }
+        self.sync_meanwhile()?;
         writer.add(&times, columns)
     }
 
-    /// Removes logs whose batches are sealed.
-    pub(crate) fn remove_logs(&self, through: u64) -> Result<(), AppendError> {
-        let dir = self.options.path.join("wal");
-        let files = crate::wal::list(&dir).map_err(failed("list the write-ahead logs", &dir))?;
-        for (_, path) in files.into_iter().filter(|(number, _)| *number <= through) {
-            std::fs::remove_file(&path).map_err(failed("remove a sealed write-ahead log", &path))?;
+    /// Work on segments may take longer than the interval between syncs of the log.
+    fn sync_meanwhile(&self) -> io::Result<()> {
+        self.sync_if_due().map_err(io::Error::other)
+    }
+
+    /// Links or copies the segments into a new folder.
+    pub(crate) fn snapshot(&self, to: &Path) -> Result<(), AppendError> {
+        // Upkeep must not delete a segment meanwhile.
+        let _upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let segments = Arc::clone(self.head().segments());
+        std::fs::create_dir(to).map_err(failed("create the snapshot", to))?;
+        let dir = to.join("segments");
+        std::fs::create_dir(&dir).map_err(failed("create the snapshot", &dir))?;
+        for segment in segments.iter() {
+            let path = segment_path(&dir, segment.number());
+            let linked = std::fs::hard_link(segment.path(), &path);
+            // Another file system takes no links.
+            let copied = linked.or_else(|_other| std::fs::copy(segment.path(), &path).map(drop));
+            copied.map_err(failed("copy a segment to", &path))?;
         }
-        Ok(())
+        crate::wal::sync_dir(&dir).map_err(failed("sync the snapshot", &dir))
     }
 
     /// Merges neighbours, where there are enough of one level; returns whether it did.
@@ -227,7 +247,7 @@ impl Inner {
         let mut upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         let number = upkeep.next_number;
         let path = segment_path(&self.segment_dir(), number);
-        crate::merge::write(&path, run).map_err(failed("merge segments into", &path))?;
+        crate::merge::write(&path, run, || self.sync_meanwhile()).map_err(failed("merge segments into", &path))?;
         let merged = open_written(&path, number)?;
         upkeep.next_number += 1;
         self.replace(run, Some(merged))
@@ -253,12 +273,9 @@ impl Inner {
     /// Deletes segments that are too old, and the oldest ones while the folder is too large.
     pub(crate) fn retain(&self) -> Result<(), AppendError> {
         let segments = Arc::clone(self.head().segments());
-        let newest = self.head().bounds().map(|(_, max)| max).max(segments.iter().map(|segment| segment.max_ms).max());
-        let mut gone = Vec::new();
-        if let Some((retention, newest)) = self.options.retention_time.map(duration_ms).zip(newest) {
-            let oldest = newest.saturating_sub(retention);
-            gone.extend(segments.iter().filter(|segment| segment.max_ms < oldest).cloned());
-        }
+        let oldest = self.oldest_kept(&self.head());
+        let mut gone: Vec<Arc<Segment>> =
+            segments.iter().filter(|segment| Some(segment.max_ms) < oldest).cloned().collect();
         if let Some(limit) = self.options.retention_size {
             let dropped: u64 = gone.iter().map(|segment| segment.byte_len()).sum();
             let mut bytes = crate::stats::disk_bytes(&self.options.path).saturating_sub(dropped);

@@ -7,7 +7,7 @@
 //! Rule: the form is chosen by the bytes that it takes, never by what the metric is called.
 
 use crate::bytes::{Corrupt, Reader, put_signed, put_varint, unzigzag, varint_len, zigzag};
-use crate::decimal::{MAX_SCALE, from_decimal, to_decimal};
+use crate::decimal::{MAX_SCALE, find_scale, from_decimal, to_decimal};
 
 use super::{packed, xor};
 
@@ -31,34 +31,29 @@ struct Decimals {
     listed: Vec<usize>,
 }
 
-/// The smallest scale at which all but a few are integers.
+/// The column at the smallest scale at which all but a few are integers.
 fn decimals(values: &[u64]) -> Option<Decimals> {
     let allowed = values.len() / 16 + 1;
-    let mut scale = 0;
-    let mut others = 0;
-    for bits in values {
-        let value = f64::from_bits(*bits);
-        if to_decimal(value, scale).is_none() {
-            match (scale + 1..=MAX_SCALE).find(|scale| to_decimal(value, *scale).is_some()) {
-                Some(larger) => scale = larger,
-                None => others += 1,
+    let mut found = Decimals { scale: 0, integers: Vec::with_capacity(values.len()), listed: Vec::new() };
+    while found.integers.len() < values.len() {
+        let place = found.integers.len();
+        let value = f64::from_bits(values[place]);
+        if let Some(integer) = to_decimal(value, found.scale) {
+            found.integers.push(integer);
+        } else if let Some((larger, _)) = find_scale(value, found.scale + 1) {
+            // At a larger scale large values may be no integers any more: all are looked at again.
+            found = Decimals { scale: larger, integers: found.integers, listed: Vec::new() };
+            found.integers.clear();
+        } else {
+            // In the place of one that is listed the last integer goes on, which costs least.
+            found.listed.push(place);
+            found.integers.push(found.integers.last().copied().unwrap_or(0));
+            if found.listed.len() > allowed {
+                return None;
             }
         }
-        if others > allowed {
-            return None;
-        }
     }
-    let mut integers = Vec::with_capacity(values.len());
-    let mut listed = Vec::new();
-    for (place, bits) in values.iter().enumerate() {
-        // In the place of one that is listed the last integer goes on, which costs least.
-        let integer = to_decimal(f64::from_bits(*bits), scale).unwrap_or_else(|| {
-            listed.push(place);
-            integers.last().copied().unwrap_or(0)
-        });
-        integers.push(integer);
-    }
-    (listed.len() <= allowed && listed.len() < values.len()).then_some(Decimals { scale, integers, listed })
+    (found.listed.len() < values.len()).then_some(found)
 }
 
 /// Appends a column. Returns the form for the flags of the column.
@@ -108,40 +103,37 @@ fn put_integers(out: &mut Vec<u8>, integers: &[i64], scale: u8) -> u8 {
         return CONSTANT;
     }
     // Decimals lie within 2^53, so that no difference overflows.
-    let offsets: Vec<u64> = integers.iter().map(|integer| zigzag(integer - low) >> 1).collect();
-    let deltas: Vec<i64> = integers.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let count = integers.len();
+    let delta = |at: usize| integers[at + 1] - integers[at];
+    let deltas = || (0..count - 1).map(delta);
     // A counter falls only when it restarts: such a delta wraps around and becomes an exception.
-    let step = deltas.iter().copied().filter(|delta| *delta >= 0).min().unwrap_or(0);
-    let rising: Vec<u64> = deltas.iter().map(|delta| delta.wrapping_sub(step).cast_unsigned()).collect();
-    let signed: Vec<u64> = deltas.iter().copied().map(zigzag).collect();
-    let second: Vec<u64> = deltas.windows(2).map(|pair| zigzag(pair[1] - pair[0])).collect();
-    let first_delta = deltas.first().copied().unwrap_or(0);
+    let step = deltas().filter(|delta| *delta >= 0).min().unwrap_or(0);
+    let first_delta = delta(0);
+    let falls = deltas().any(|delta| delta < 0);
+    let offset = |at: usize| (integers[at] - low).cast_unsigned();
+    let rising = |at: usize| delta(at).wrapping_sub(step).cast_unsigned();
+    let signed = |at: usize| zigzag(delta(at));
+    let second = |at: usize| zigzag(delta(at + 1) - delta(at));
     let signed_len = |value: i64| varint_len(zigzag(value));
     let choices = [
-        (OFFSETS, signed_len(low) + packed::len(&offsets)),
-        (DELTAS, signed_len(first) + signed_len(step) + packed::len(&rising)),
-        (DELTAS_SIGNED, signed_len(first) + packed::len(&signed)),
-        (DELTAS_OF_DELTAS, signed_len(first) + signed_len(first_delta) + packed::len(&second)),
+        (OFFSETS, signed_len(low) + packed::len(count, offset)),
+        (DELTAS, signed_len(first) + signed_len(step) + packed::len(count - 1, rising)),
+        // Without a fall the differences above their least are never longer.
+        (DELTAS_SIGNED, if falls { signed_len(first) + packed::len(count - 1, signed) } else { usize::MAX }),
+        (DELTAS_OF_DELTAS, signed_len(first) + signed_len(first_delta) + packed::len(count - 2, second)),
     ];
     let form = choices.iter().min_by_key(|(_, len)| *len).map_or(OFFSETS, |(form, _)| *form);
+    put_signed(out, if form == OFFSETS { low } else { first });
     match form {
-        OFFSETS => {
-            put_signed(out, low);
-            packed::put(out, &offsets);
-        }
+        OFFSETS => packed::put(out, count, offset),
         DELTAS => {
-            put_signed(out, first);
             put_signed(out, step);
-            packed::put(out, &rising);
+            packed::put(out, count - 1, rising);
         }
-        DELTAS_SIGNED => {
-            put_signed(out, first);
-            packed::put(out, &signed);
-        }
+        DELTAS_SIGNED => packed::put(out, count - 1, signed),
         _ => {
-            put_signed(out, first);
             put_signed(out, first_delta);
-            packed::put(out, &second);
+            packed::put(out, count - 2, second);
         }
     }
     form

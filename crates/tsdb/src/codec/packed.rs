@@ -6,46 +6,67 @@
 //!
 //! Rule: a width is chosen so that the block is shortest, exceptions counted.
 
-use crate::bytes::{Corrupt, Reader, put_varint, varint_len};
+use crate::bytes::{Corrupt, Reader, put_varint};
 
 const BLOCK: usize = 64;
 const EXCEPTIONS: u8 = 0x80;
 
+/// More exceptions than a quarter of a block never pay: each takes two bytes at least.
+const MAX_EXCEPTIONS: usize = BLOCK / 4;
+
 /// The width for a block and the bytes that it takes.
 fn best_width(block: &[u64]) -> (u32, usize) {
-    let mut counts = [0_u32; 65];
+    let mut counts = [0_u8; 65];
     for value in block {
         counts[64 - value.leading_zeros() as usize] += 1;
     }
-    let widest = (0..=64).rev().find(|width| counts[*width as usize] > 0).unwrap_or(0);
+    let mut widths = (0..=64_u32).rev().filter(|width| counts[*width as usize] > 0);
     let packed_len = |width: u32| (block.len() * width as usize).div_ceil(8);
+    let Some(widest) = widths.next() else { return (0, 1) };
     let mut best = (widest, 1 + packed_len(widest));
-    // What an exception of each width costs grows with the distance: sum it up from the top.
-    for width in (0..widest).rev() {
-        let exceptions: usize = (width + 1..=widest)
-            .map(|wide| counts[wide as usize] as usize * (1 + ((wide - width) as usize).div_ceil(7)))
-            .sum();
-        let len = 2 + packed_len(width) + exceptions;
+    let mut wider = [0_u32; MAX_EXCEPTIONS];
+    let mut exceptions = 0;
+    let mut above = widest;
+    // Between two widths that occur, the lower one is better: nothing more becomes an exception.
+    for width in widths.chain((counts[0] == 0).then_some(0)) {
+        let more = usize::from(counts[above as usize]);
+        let Some(room) = wider.get_mut(exceptions..exceptions + more) else { break };
+        room.fill(above);
+        exceptions += more;
+        above = width;
+        let listed: usize = wider[..exceptions].iter().map(|wide| 1 + ((wide - width) as usize).div_ceil(7)).sum();
+        let len = 2 + packed_len(width) + listed;
         if len < best.1 {
             best = (width, len);
-        }
-        if exceptions > block.len() * 8 {
-            break;
         }
     }
     best
 }
 
-/// Bytes that [`put`] would write.
-pub(super) fn len(values: &[u64]) -> usize {
-    values.chunks(BLOCK).map(|block| best_width(block).1).sum()
+/// Goes through `count` integers by blocks.
+fn blocks(count: usize, value: impl Fn(usize) -> u64, mut each: impl FnMut(&[u64])) {
+    let mut block = [0; BLOCK];
+    let mut at = 0;
+    while at < count {
+        let len = BLOCK.min(count - at);
+        for (place, room) in block[..len].iter_mut().enumerate() {
+            *room = value(at + place);
+        }
+        each(&block[..len]);
+        at += len;
+    }
 }
 
-/// Appends the integers; their number is not written.
-pub(super) fn put(out: &mut Vec<u8>, values: &[u64]) {
-    for block in values.chunks(BLOCK) {
-        put_block(out, block);
-    }
+/// Bytes that [`put`] would write.
+pub(super) fn len(count: usize, value: impl Fn(usize) -> u64) -> usize {
+    let mut sum = 0;
+    blocks(count, value, |block| sum += best_width(block).1);
+    sum
+}
+
+/// Appends `count` integers; their number is not written.
+pub(super) fn put(out: &mut Vec<u8>, count: usize, value: impl Fn(usize) -> u64) {
+    blocks(count, value, |block| put_block(out, block));
 }
 
 const fn mask(width: u32) -> u64 {
@@ -77,7 +98,6 @@ fn put_block(out: &mut Vec<u8>, block: &[u64]) {
             put_varint(out, value.unbounded_shr(width));
         }
     }
-    debug_assert!(varint_len(0) == 1);
 }
 
 /// Reads `count` integers onto the end of `into`.
@@ -141,8 +161,8 @@ mod tests {
     #[track_caller]
     fn check(values: &[u64]) -> usize {
         let mut out = Vec::new();
-        put(&mut out, values);
-        assert_eq!(out.len(), len(values));
+        put(&mut out, values.len(), |at| values[at]);
+        assert_eq!(out.len(), len(values.len(), |at| values[at]));
         let mut reader = Reader(&out);
         let mut back = Vec::new();
         read(&mut reader, values.len(), &mut back).unwrap();

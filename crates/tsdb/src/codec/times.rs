@@ -35,8 +35,7 @@ pub(super) fn put(out: &mut Vec<u8>, times: &[i64]) {
         out.push(PACKED);
         put_signed(out, *first);
         put_signed(out, step);
-        let off: Vec<u64> = deltas.iter().map(|delta| zigzag(delta.wrapping_sub(step))).collect();
-        packed::put(out, &off);
+        packed::put(out, deltas.len(), |at| zigzag(deltas[at].wrapping_sub(step)));
     }
 }
 

@@ -117,6 +117,11 @@ impl Head {
         self.min_ms.zip(self.max_ms)
     }
 
+    /// Newest sample in head and segments.
+    pub(crate) fn newest_ms(&self) -> Option<i64> {
+        self.max_ms.max(self.sealed_ms)
+    }
+
     /// Bytes held, nearly.
     pub(crate) fn byte_len(&self) -> usize {
         let groups: usize = self.groups.iter().map(Group::byte_len).sum();

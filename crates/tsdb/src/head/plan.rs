@@ -91,12 +91,17 @@ impl Planned {
     }
 }
 
-/// Sorts a batch into rows.
-pub(crate) fn plan(head: &Head, batch: Vec<Sample>) -> Planned {
+/// Sorts a batch into rows. Samples before `oldest_ms` are refused.
+pub(crate) fn plan(head: &Head, batch: Vec<Sample>, oldest_ms: Option<i64>) -> Planned {
     let mut planned = Planned::default();
     let mut entries = Vec::with_capacity(batch.len());
     for (sample, order) in batch.into_iter().zip(0..) {
         match head.locate(sample.series) {
+            Some(_) if Some(sample.at) < oldest_ms => {
+                let (at, oldest) = (sample.at, oldest_ms.unwrap_or(i64::MIN));
+                let (at, oldest) = (Timestamp::from_unix_ms(at), Timestamp::from_unix_ms(oldest));
+                planned.refused.push((order, AppendError::TooOld { at, oldest }));
+            }
             Some((series, group, column)) => entries.push(Entry {
                 group,
                 column,

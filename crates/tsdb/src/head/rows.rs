@@ -151,6 +151,10 @@ impl Rows {
 
     /// A column, to be packed.
     pub(super) fn column(&self, column: usize) -> Column {
+        if self.present.is_empty() && self.histograms.is_empty() {
+            let values = self.values.iter().skip(column).step_by(self.width.max(1)).copied().collect();
+            return Column { rows: None, values, histograms: Vec::new() };
+        }
         let present: Vec<u32> =
             (0..self.len()).filter(|row| self.is_present(*row, column)).map(|row| row as u32).collect();
         let values = present.iter().map(|row| self.values[*row as usize * self.width + column]).collect();

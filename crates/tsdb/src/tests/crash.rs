@@ -136,3 +136,36 @@ fn damage_in_the_middle_costs_only_what_builds_on_it() {
     let newest = |answer: &Answer| answer.iter().filter_map(|(_, samples)| samples.last()).map(|(at, _)| *at).max();
     assert_eq!(newest(&found), newest(states.last().unwrap()));
 }
+
+#[test]
+fn failed_write_makes_nothing_visible_and_the_next_file_goes_on() {
+    let folder = super::folder();
+    let (tsdb, _) = open(options(folder.path()));
+    let group = tsdb.appender().create_group();
+    let labels = [Labels::from_pairs([("n", "1")]), Labels::from_pairs([("n", "2")])];
+    let write = |at: i64| {
+        let mut appender = tsdb.appender();
+        for labels in &labels {
+            let series = appender.series(Some(group), labels).unwrap();
+            appender.append(series, datamodel::Timestamp::from_unix_ms(at), at as f64).unwrap();
+        }
+        appender.commit()
+    };
+    write(1000).unwrap();
+    let Ok(full) = fs::OpenOptions::new().append(true).open("/dev/full") else {
+        println!("not checked: no /dev/full on this machine");
+        return;
+    };
+    tsdb.inner.writer().wal.set_file(full);
+    let before = everything(&tsdb);
+    let error = write(2000).unwrap_err();
+    assert!(error.to_string().starts_with("storage failed: write the write-ahead log"), "{error}");
+    assert_eq!(everything(&tsdb), before);
+    assert!(write(2000).is_err(), "the file takes no more");
+    tsdb.seal().unwrap();
+    write(3000).unwrap();
+    let after = everything(&tsdb);
+    drop(tsdb);
+    assert_eq!(everything(&open(options(folder.path())).0), after);
+    assert_eq!(after[0].1.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1000, 3000]);
+}

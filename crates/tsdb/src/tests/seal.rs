@@ -187,16 +187,22 @@ fn head_is_sealed_by_age_and_by_size_and_neighbours_are_merged() {
 fn retention_deletes_by_time_and_by_all_bytes() {
     let folder = folder();
     let by_time = TsdbOptions { retention_time: Some(Duration::from_secs(300)), ..options(folder.path()) };
-    let (tsdb, _) = open(by_time);
+    let clock = Arc::new(ManualClock::new(Timestamp::from_unix_ms(700_000)));
+    let (tsdb, _) = Tsdb::open(by_time, Arc::clone(&clock) as Arc<dyn datamodel::Clock>).unwrap();
     for part in 0..4 {
         scrape(&tsdb, part * 200..part * 200 + 100);
         tsdb.seal().unwrap();
     }
-    tsdb.compact().unwrap();
-    let (first, _) = tsdb.stats().sealed_bounds_ms.unwrap();
-    assert_eq!(first, 0, "merged with what is still wanted");
-    scrape(&tsdb, 1200..1300);
-    tsdb.compact().unwrap();
+    tsdb.maintain().unwrap();
+    clock.set(Timestamp::from_unix_ms(1_250_000));
+    tsdb.inner.retain().unwrap();
+    assert_eq!(tsdb.stats().sealed_bounds_ms.unwrap().0, 400_000, "counted from the newest sample, not the clock");
+    scrape(&tsdb, 1000..1300);
+    tsdb.seal().unwrap();
+    tsdb.inner.retain().unwrap();
+    assert_eq!(tsdb.stats().sealed_bounds_ms.unwrap().0, 1_000_000, "not from a sample in the future");
+    let refused = append(&tsdb, None, &[(&labels(9), 900_000, Value::Float(1.0))]);
+    assert_eq!(refused[0].1.to_string(), "sample too old: at 900000 ms, oldest accepted is 950000 ms");
     drop(tsdb);
 
     let folder = super::folder();
@@ -247,4 +253,55 @@ fn series_without_samples_are_forgotten_and_come_back() {
 fn scrape_alone(tsdb: &Tsdb, group: storage::GroupRef) {
     let row = [(&labels(1), 10_000, Value::Float(3.0)), (&labels(2), 10_000, Value::Float(3.0))];
     assert!(append(tsdb, Some(group), &row).is_empty());
+}
+
+#[test]
+fn snapshot_is_a_storage_of_its_own() {
+    let (folder, other) = (folder(), folder());
+    let (tsdb, _) = open(options(folder.path()));
+    scrape(&tsdb, 0..50);
+    let before = everything(&tsdb);
+    let to = other.path().join("snapshot");
+    tsdb.snapshot(&to).unwrap();
+    scrape(&tsdb, 50..100);
+    tsdb.compact().unwrap();
+    assert_eq!(everything(&open(options(&to)).0), before);
+    assert!(tsdb.snapshot(&to).is_err(), "the folder exists");
+}
+
+#[test]
+fn writers_and_readers_go_on_while_the_head_is_sealed() {
+    let folder = folder();
+    let (tsdb, _) = open(options(folder.path()));
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..2)
+            .map(|writer| {
+                scope.spawn({
+                    let tsdb = tsdb.clone();
+                    move || {
+                        let group = tsdb.appender().create_group();
+                        let names: Vec<Labels> = (0..4).map(|n| labels(writer * 4 + n)).collect();
+                        for second in 0..600 {
+                            let row: Vec<_> =
+                                names.iter().map(|name| (name, second * 1000, Value::Float(second as f64))).collect();
+                            assert!(append(&tsdb, Some(group), &row).is_empty());
+                        }
+                    }
+                })
+            })
+            .collect();
+        while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            tsdb.seal().unwrap();
+            tsdb.inner.merge_once().unwrap();
+            // Whatever is seen of a series is a run from its first sample, without a gap.
+            for (name, samples) in everything(&tsdb) {
+                let times: Vec<i64> = samples.iter().map(|(at, _)| *at).collect();
+                let expected: Vec<i64> = (0..).map(|second| second * 1000).take(times.len()).collect();
+                assert_eq!(times, expected, "{name}");
+            }
+        }
+    });
+    assert_eq!(count(&everything(&tsdb)), 8 * 600);
+    drop(tsdb);
+    assert_eq!(count(&everything(&open(options(folder.path())).0)), 8 * 600);
 }

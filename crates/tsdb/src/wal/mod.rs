@@ -12,6 +12,8 @@
 
 pub(crate) mod record;
 pub(crate) mod replay;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -58,6 +60,14 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
+/// Removes the files up to a number: a segment holds their batches.
+pub(crate) fn remove_through(dir: &Path, number: u64) -> io::Result<()> {
+    for (_, path) in list(dir)?.into_iter().filter(|(found, _)| *found <= number) {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -73,6 +83,8 @@ pub(crate) struct Wal {
     len: u64,
     encoder: Encoder,
     buffer: Vec<u8>,
+    /// A failed write could not be undone: the file is as it is until the next begins.
+    broken: bool,
 }
 
 impl Wal {
@@ -94,6 +106,7 @@ impl Wal {
             len: HEADER_LEN as u64,
             encoder: Encoder::default(),
             buffer: Vec::new(),
+            broken: false,
         })
     }
 
@@ -113,6 +126,12 @@ impl Wal {
         &self.file
     }
 
+    /// Puts another file in the place of the open one.
+    #[cfg(test)]
+    pub(crate) fn set_file(&mut self, file: File) {
+        self.file = Arc::new(file);
+    }
+
     /// The head has forgotten series: what the file says of their groups and symbols counts no more.
     pub(crate) fn forget(&mut self, thawed: &Thawed) {
         if thawed.index_rebuilt {
@@ -128,8 +147,11 @@ impl Wal {
         Ok(())
     }
 
-    /// Writes a batch. After an error the file is as it was.
+    /// Writes a batch. After an error the file is as it was, or takes no more.
     pub(crate) fn append(&mut self, head: &Head, planned: &Planned) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("an earlier write failed and could not be undone"));
+        }
         self.buffer.clear();
         self.buffer.resize(FRAME_LEN, 0);
         self.encoder.encode(head, planned, &mut self.buffer);
@@ -137,7 +159,7 @@ impl Wal {
         if written.is_err() {
             // The encoder has told more than the file: begin anew, with all definitions.
             self.encoder = Encoder::default();
-            self.file.set_len(self.len)?;
+            self.broken = self.file.set_len(self.len).is_err();
         }
         // One large batch must not hold its memory for good.
         self.buffer.shrink_to(1 << 20);

@@ -238,7 +238,7 @@ impl Sink for HeadSink<'_> {
 
 impl BatchSink for HeadSink<'_> {
     fn end_batch(&mut self) {
-        let mut planned = plan(self.head, std::mem::take(&mut self.batch));
+        let mut planned = plan(self.head, std::mem::take(&mut self.batch), None);
         let moves = settle(self.head, &mut planned, |_, _, _| Ok(None));
         if !moves.is_empty() {
             moves.apply(self.head, &mut planned);
