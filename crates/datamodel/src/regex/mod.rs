@@ -109,6 +109,12 @@ impl Regex {
         &self.0.pattern
     }
 
+    /// The names of the groups in the order of their numbers, where they have one; the whole match is the first.
+    #[must_use]
+    pub fn group_names(&self) -> &[Option<Box<str>>] {
+        &self.0.names
+    }
+
     /// Whether the whole text matches; of an unanchored expression, whether a part of it does.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {

@@ -5,6 +5,16 @@ use super::fast::Shape;
 use super::{MAX_PATTERN_BYTES, Regex, syntax};
 
 #[test]
+fn groups_are_known_by_number_and_name() {
+    let names = |pattern: &str| -> Vec<String> {
+        let regex = Regex::unanchored(pattern).unwrap();
+        regex.group_names().iter().map(|name| name.as_deref().unwrap_or("-").to_owned()).collect()
+    };
+    assert_eq!(names("active"), ["-"]);
+    assert_eq!(names("^(.*)_(?P<kind>sum|count)(?:x)$"), ["-", "-", "kind"]);
+}
+
+#[test]
 fn what_go_takes_is_taken_with_its_meaning() {
     for (pattern, matching, other) in [
         // Literal braces, brackets, classes.
