@@ -1,0 +1,71 @@
+//! custom.metrics.k8s.io and external.metrics.k8s.io, driven by prometheus-adapter's configuration.
+//!
+//! - [`Config`]: the mapping rules, read strictly; the seed's rules by default.
+//! - [`MetricsApi`]: questions of types in, values with their true time and state out; no HTTP needed.
+//! - [`router`]: the same over HTTP, as kube-apiserver's aggregator asks it.
+//! - Seams: [`MetricsSource`] (where samples come from; [`EmbeddedSource`] is the engine of this process),
+//!   [`ObjectLister`], [`ResourceMapper`], [`Freshen`], [`Discovered`], [`Authenticator`], [`Authorizer`].
+//!
+//! ```text
+//!          config ─▶ naming ◀─ template                 HPA
+//!                      │                                 │
+//!  source ─▶ listing ─▶ registry ─▶ api ◀─ server ◀─ request
+//!     ▲                              │ └─▶ values, hold ─▶ document
+//!     └──────────────────────────────┘
+//! ```
+//!
+//! Rule: absence is never an answer. A value is true and has its age, or there is an error that names the
+//! stage; what is held never lowers an answer.
+#![forbid(unsafe_code)]
+
+mod api;
+mod auth;
+mod config;
+mod document;
+mod embedded;
+mod error;
+mod hold;
+mod listing;
+mod mapper;
+mod names;
+mod naming;
+mod objects;
+mod registry;
+mod request;
+mod resource_metrics;
+mod server;
+mod source;
+mod template;
+mod values;
+mod window;
+
+pub use api::{Backends, FRESHEN_BUDGET, MetricSelector, MetricsApi, ObjectQuestion, Objects, Settings};
+pub use auth::{AuthError, Authenticator, Authorizer, Credentials, Decision, LoopbackOnly, PeerCertificates, User};
+pub use config::{Config, ConfigError, Listing, MAX_RULES, SEED_RULES};
+pub use document::{external_metric_value_list, metric_value_list, rfc3339};
+pub use embedded::{Discovered, EmbeddedSource};
+pub use error::{ApiError, Stage, Wanted};
+pub use hold::{Ages, FLOOR_WINDOW, MAX_QUESTIONS, SampleState};
+pub use listing::MIN_RELIST_GAP;
+pub use mapper::{BuiltinResources, FixedResources, ResourceInfo, ResourceMapper};
+pub use names::{CustomMetricInfo, GroupResource, MAX_NAME_BYTES, ObjectName, is_object_name};
+pub use naming::name::NameError;
+pub use naming::query::BuildError;
+pub use naming::resources::ResourceError;
+pub use objects::{FixedObjects, ListError, MAX_OBJECTS, ObjectLister};
+pub use registry::{MAX_METRICS, MAX_PROBLEMS, Problem, RuleId};
+pub use request::{
+    Attributes, CUSTOM_GROUP, CustomRequest, CustomVersion, EXTERNAL_GROUP, ExternalRequest, MAX_URI_BYTES,
+};
+pub use resource_metrics::{ObjectUsage, ResourceRules, Usage, UsageSample, usage_of};
+pub use server::{MAX_CONCURRENT_REQUESTS, MetricsProvider, REQUEST_DEADLINE, ServerState, router};
+pub use source::{
+    BoxFuture, Freshen, InstantAnswer, InstantValue, MAX_SHAPES, MetricsSource, SeriesShape, SourceError, SourceSample,
+};
+pub use template::TemplateError;
+pub use values::{ExternalMetricValue, MetricValue, ObjectReference};
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,45 @@
+//! How series become metrics of objects, and metrics of objects become queries.
+//!
+//! - [`name`]: which series a rule takes, and what their metric is called.
+//! - [`resources`]: which label names which resource, and back.
+//! - [`query`]: the template that becomes a query.
+//! - [`Rule`]: one rule of the configuration with all three, compiled.
+//!
+//! Rule: what can be wrong with the text of a rule is found when it is compiled; only what depends on the
+//! cluster's resources is found later, and then concerns this rule alone.
+
+pub(crate) mod name;
+pub(crate) mod query;
+pub(crate) mod resources;
+
+use datamodel::Matcher;
+
+use name::{MetricName, SeriesFilter};
+use query::MetricsQuery;
+use resources::ResourceConverter;
+
+/// One compiled rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    /// The selector of its series, as given.
+    pub(crate) series_query: String,
+    /// The same, parsed.
+    pub(crate) matchers: Vec<Matcher>,
+    /// All must let a series pass.
+    pub(crate) filters: Vec<SeriesFilter>,
+    /// How a series is called in the API.
+    pub(crate) name: MetricName,
+    /// Labels and resources.
+    pub(crate) resources: ResourceConverter,
+    /// What is asked for a metric.
+    pub(crate) query: MetricsQuery,
+    /// Whether an external metric is confined to the namespace of the request.
+    pub(crate) namespaced: bool,
+}
+
+impl Rule {
+    /// The metric name of a series, or `None` when the rule does not take it.
+    pub(crate) fn metric_name(&self, series: &str) -> Option<String> {
+        if self.filters.iter().all(|filter| filter.keeps(series)) { self.name.of_series(series) } else { None }
+    }
+}
