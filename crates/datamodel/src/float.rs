@@ -91,9 +91,22 @@ pub fn format_f(value: f64) -> String {
     text
 }
 
+/// Appends a number as Prometheus' HTTP API writes it between quotes: with an exponent below 1e-6 and from
+/// 1e21 on.
+pub fn write_api(into: &mut String, value: f64) {
+    write_between(into, value, -6, 21);
+}
+
 /// Appends the shortest text; an exponent is used for powers of ten from `exponent_from` on and below -4,
 /// and never when `exponent_from` is `i32::MAX`.
 fn write_shortest(into: &mut String, value: f64, exponent_from: i32) {
+    let plain_from = if exponent_from == i32::MAX { i32::MIN } else { -4 };
+    write_between(into, value, plain_from, exponent_from);
+}
+
+/// Appends the shortest text; without an exponent for powers of ten from `plain_from` to below
+/// `exponent_from`.
+fn write_between(into: &mut String, value: f64, plain_from: i32, exponent_from: i32) {
     if value.is_nan() {
         into.push_str("NaN");
         return;
@@ -105,7 +118,7 @@ fn write_shortest(into: &mut String, value: f64, exponent_from: i32) {
     let scientific = format!("{value:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let with_exponent = exponent_from < i32::MAX && (exponent < -4 || exponent >= exponent_from);
+    let with_exponent = !(plain_from..exponent_from).contains(&exponent);
     // Writing to a text cannot fail.
     if with_exponent {
         let sign = if exponent < 0 { '-' } else { '+' };
@@ -140,6 +153,13 @@ mod tests {
             assert_eq!(format_g(value), g);
             assert_eq!(format_v(value), if (6.0..21.0).contains(&value.log10()) { f } else { v });
             assert_eq!(format_f(value), f);
+        }
+        for (value, api) in
+            [(1e-6, "0.000001"), (9.9e-7, "9.9e-07"), (1e20, "100000000000000000000"), (-1e21, "-1e+21")]
+        {
+            let mut text = String::new();
+            write_api(&mut text, value);
+            assert_eq!(text, api);
         }
     }
 

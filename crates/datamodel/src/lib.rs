@@ -7,6 +7,7 @@
 //! - [`quantity`], [`selector`]: Kubernetes' numbers and label selectors.
 //! - [`registry`]: the instruments of our own metrics.
 //! - [`sum`]: sums that keep their low bits.
+//! - [`rfc3339`]: instants as text.
 //! - [`time`]: timestamps, durations as Prometheus spells them, the [`Clock`](time::Clock).
 //!
 //! Rule: nothing here does I/O, spawns, or reads the clock on its own.
@@ -22,6 +23,7 @@ pub mod quantity;
 pub mod regex;
 pub mod registry;
 pub mod relabel;
+pub mod rfc3339;
 pub mod sample;
 pub mod selector;
 pub mod sum;
