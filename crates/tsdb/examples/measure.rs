@@ -119,9 +119,10 @@ fn step(kinds: &[Kind], values: &mut [f64], random: &mut Random) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a measurement needs the time that passes")]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
+/// Nanoseconds that this thread has worked, so that other work on the machine does not count.
+fn cpu_ns() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(f64::NAN)
 }
 
 /// Resident bytes that are not file pages.
@@ -135,73 +136,95 @@ fn open(path: &std::path::Path) -> Result<(Tsdb, tsdb::OpenReport), tsdb::OpenEr
     Tsdb::open(TsdbOptions::new(path), Arc::new(ManualClock::new(Timestamp::from_unix_ms(0))))
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let targets: usize = arguments.next().map_or(Ok(100), |text| text.parse())?;
-    let rows: i64 = arguments.next().map_or(Ok(240), |text| text.parse())?;
-    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_absent| tempfile::tempdir())?;
-    let (tsdb, _) = open(folder.path())?;
-    let all = kinds();
-    let kinds: Vec<Kind> = all.iter().map(|(_, _, kind)| *kind).collect();
-    let start = anonymous_kib();
+/// One target: its series, their values, and what moves them.
+struct Pod {
+    references: Vec<SeriesRef>,
+    values: Vec<f64>,
+    random: Random,
+}
 
-    let mut pods: Vec<(Vec<SeriesRef>, Vec<f64>, Random)> = Vec::new();
+fn create_pods(tsdb: &Tsdb, targets: usize, all: &[Described]) -> Result<Vec<Pod>, storage::AppendError> {
+    let mut pods = Vec::new();
     for target in 0..targets {
         let mut appender = tsdb.appender();
         let group = appender.create_group();
         let pod = format!("asr-worker-{target}");
         let mut references = Vec::new();
-        for (name, own, _) in &all {
+        for (name, own, _) in all {
             let common = [("namespace", "asr"), ("job", "asr/asr"), ("instance", &pod), ("pod", &pod)];
             let own = own.iter().map(|(name, value)| (*name, value.as_str()));
             let labels = Labels::from_pairs(common.into_iter().chain(own).chain([("__name__", name.as_str())]));
             references.push(appender.series(Some(group), &labels)?);
         }
         let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(target as u64 + 1);
-        pods.push((references, vec![0.0; all.len()], Random(seed)));
+        pods.push(Pod { references, values: vec![0.0; all.len()], random: Random(seed) });
     }
-    let series = (targets * all.len()) as f64;
-    let created = anonymous_kib();
-    let mut appending = std::time::Duration::ZERO;
-    let epoch = 1_700_000_000_000;
-    for row in 0..rows {
-        for (references, values, random) in &mut pods {
-            step(&kinds, values, random);
-            let began = now();
+    Ok(pods)
+}
+
+/// Scrapes all pods at each of the rows; returns the nanoseconds that appending took.
+fn scrape(
+    tsdb: &Tsdb,
+    pods: &mut [Pod],
+    all: &[Described],
+    rows: std::ops::Range<i64>,
+) -> Result<f64, storage::AppendError> {
+    let kinds: Vec<Kind> = all.iter().map(|(_, _, kind)| *kind).collect();
+    let mut appending = 0.0;
+    for row in rows {
+        pods.iter_mut().for_each(|pod| step(&kinds, &mut pod.values, &mut pod.random));
+        let at = Timestamp::from_unix_ms(1_700_000_000_000 + row * 15_000);
+        let began = cpu_ns();
+        for pod in &*pods {
             let mut appender = tsdb.appender();
-            for (reference, value) in references.iter().zip(&*values) {
-                appender.append(*reference, Timestamp::from_unix_ms(epoch + row * 15_000), *value)?;
+            for (reference, value) in pod.references.iter().zip(&pod.values) {
+                appender.append(*reference, at, *value)?;
             }
             appender.commit()?;
-            appending += began.elapsed();
         }
+        appending += cpu_ns() - began;
     }
+    Ok(appending)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let targets: usize = arguments.next().map_or(Ok(100), |text| text.parse())?;
+    let rows: i64 = arguments.next().map_or(Ok(240), |text| text.parse())?;
+    let folder = || tempfile::tempdir_in("/dev/shm").or_else(|_absent| tempfile::tempdir());
+    let (first, second) = (folder()?, folder()?);
+    let all = kinds();
+    let series = (targets * all.len()) as f64;
     let samples = series * rows as f64;
+
+    let (tsdb, _) = open(first.path())?;
+    let start = anonymous_kib();
+    let mut pods = create_pods(&tsdb, targets, &all)?;
+    let created = anonymous_kib();
+    let appending = scrape(&tsdb, &mut pods, &all, 0..rows)?;
     let stats = tsdb.stats();
-    println!("series                       {series}");
-    println!("samples                      {samples}");
-    println!("series, KiB each             {:.3}", (created.saturating_sub(start)) as f64 / series);
-    println!("head, KiB a series           {:.3}", (anonymous_kib().saturating_sub(start)) as f64 / series);
-    println!("head by own account, KiB     {:.3}", stats.head_bytes as f64 / 1024.0 / series);
-    println!("append, ns a sample          {:.1}", appending.as_nanos() as f64 / samples);
-    println!("log, bytes a sample          {:.3}", stats.wal_bytes as f64 / samples);
+    println!("series                           {series}");
+    println!("samples                          {samples}");
+    println!("series, KiB each                 {:.3}", (created.saturating_sub(start)) as f64 / series);
+    println!("head, KiB a series               {:.3}", (anonymous_kib().saturating_sub(start)) as f64 / series);
+    println!("head by own account, KiB         {:.3}", stats.head_bytes as f64 / 1024.0 / series);
+    println!("append, CPU ns a sample          {:.1}", appending / samples);
+    println!("log, bytes a sample              {:.3}", stats.wal_bytes as f64 / samples);
     drop(tsdb);
 
-    let began = now();
-    let (tsdb, report) = open(folder.path())?;
-    println!("replay, ns a sample          {:.1}", began.elapsed().as_nanos() as f64 / report.replayed_samples as f64);
-    let began = now();
+    let began = cpu_ns();
+    let (tsdb, report) = open(first.path())?;
+    println!("replay, CPU ns a sample          {:.1}", (cpu_ns() - began) / report.replayed_samples as f64);
+    let began = cpu_ns();
     tsdb.seal()?;
-    println!("seal, ns a sample            {:.1}", began.elapsed().as_nanos() as f64 / samples);
-    let stats = tsdb.stats();
-    println!("segment, bytes a sample      {:.3}", stats.sealed_bytes as f64 / samples);
-    println!("folder, bytes a sample       {:.3}", stats.disk_bytes as f64 / samples);
+    println!("seal, CPU ns a sample            {:.1}", (cpu_ns() - began) / samples);
+    println!("one segment, bytes a sample      {:.3}", tsdb.stats().sealed_bytes as f64 / samples);
 
     let querier = tsdb.querier(TimeRange::ALL)?;
     let matcher = Matcher::new(MatchOp::Regex, "__name__", ".*_bucket")?;
-    let began = now();
+    let began = cpu_ns();
     let mut set = querier.select(&[matcher], &SelectHints::default())?;
-    let selected = began.elapsed();
+    let selected = cpu_ns() - began;
     let (mut into, mut read, mut found) = (Samples::default(), 0, 0);
     while let Some(series) = set.next() {
         into.clear();
@@ -209,7 +232,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         read += into.len();
         found += 1;
     }
-    println!("select, us a series          {:.2}", selected.as_nanos() as f64 / 1000.0 / f64::from(found));
-    println!("read, ns a sample            {:.1}", (began.elapsed() - selected).as_nanos() as f64 / read as f64);
+    println!("select, CPU us a series          {:.2}", selected / 1000.0 / f64::from(found));
+    println!("read buckets, CPU ns a sample    {:.1}", (cpu_ns() - began - selected) / read as f64);
+
+    let (tsdb, _) = open(second.path())?;
+    let mut pods = create_pods(&tsdb, targets, &all)?;
+    for part in 0..4 {
+        scrape(&tsdb, &mut pods, &all, rows * part / 4..rows * (part + 1) / 4)?;
+        tsdb.seal()?;
+    }
+    println!("four segments, bytes a sample    {:.3}", tsdb.stats().sealed_bytes as f64 / samples);
+    let began = cpu_ns();
+    tsdb.compact()?;
+    println!("merge, CPU ns a sample           {:.1}", (cpu_ns() - began) / samples);
+    println!("folder, bytes a sample           {:.3}", tsdb.stats().disk_bytes as f64 / samples);
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(crate) struct HeadChunk {
 impl HeadChunk {
     fn pack(series: Arc<[u32]>, rows: &Rows) -> Self {
         let times = rows.times();
-        let bytes = chunk::encode(times, (0..rows.width()).map(|column| rows.column(column))).into_boxed_slice();
+        let bytes = chunk::encode(times, false, (0..rows.width()).map(|column| rows.column(column))).into_boxed_slice();
         let (first, last) = (times.first().copied().unwrap_or(0), times.last().copied().unwrap_or(0));
         Self { series, bytes, first, last }
     }

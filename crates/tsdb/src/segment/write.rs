@@ -77,7 +77,7 @@ impl SegmentWriter {
         let columns: Vec<(u32, Column)> = columns.into_iter().filter(|(_, column)| !column.is_empty()).collect();
         for part in columns.chunks(MAX_COLUMNS) {
             let (Some(first), Some(last)) = (times.first(), times.last()) else { break };
-            let bytes = chunk::encode(times, part.iter().map(|(_, column)| column.clone()));
+            let bytes = chunk::encode(times, true, part.iter().map(|(_, column)| column.clone()));
             let len = u32::try_from(bytes.len())
                 .map_err(|_too_large| io::Error::new(io::ErrorKind::FileTooLarge, "chunk exceeds four gigabytes"))?;
             self.table.extend_from_slice(&self.len.to_le_bytes());
