@@ -14,23 +14,22 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use datamodel::quantity::Quantity;
 use datamodel::selector::Selector;
 use datamodel::{Clock, Timestamp};
+use storage::Queryable;
 
 use crate::config::{Config, Listing};
 use crate::error::{ApiError, Wanted, excerpt};
 use crate::hold::{Ages, Floor, raise_to};
 use crate::mapper::{ResourceInfo, ResourceMapper};
+use crate::metrics::ApiMetrics;
 use crate::names::{CustomMetricInfo, GroupResource, ObjectName};
-use crate::naming::Rule;
-use crate::naming::query::{ExternalQuery, ObjectQuery, terms};
+use crate::naming::query::{ObjectQuery, terms};
 use crate::objects::{ListError, MAX_OBJECTS, ObjectLister};
 use crate::registry::{Entry, MAX_PROBLEMS, Problem, Registry, RuleId};
+use crate::request::CUSTOM_GROUP;
 use crate::source::{Freshen, InstantAnswer, InstantValue, MetricsSource};
-use crate::values::{
-    ExternalMetricValue, Held, Measured, MetricValue, ObjectReference, Unused, match_to_objects, measure,
-};
+use crate::values::{Held, Measured, MetricValue, ObjectReference, Unused, match_to_objects, saturated};
 use crate::window::window_of;
 
 /// Most time that fresh scrapes may take before an answer is computed (design: min of this and half of the
@@ -104,6 +103,8 @@ pub(crate) struct Published {
     pub(crate) problems: Vec<Problem>,
     /// When the last round of listings was begun.
     pub(crate) listed: Option<Timestamp>,
+    /// How long it took.
+    pub(crate) took: Duration,
 }
 
 /// Answers questions for metrics.
@@ -117,6 +118,7 @@ pub struct MetricsApi {
     floor: Mutex<Floor>,
     /// What answers revealed about rules.
     revealed: Mutex<BTreeSet<Problem>>,
+    pub(crate) metrics: Option<ApiMetrics>,
 }
 
 impl MetricsApi {
@@ -132,7 +134,15 @@ impl MetricsApi {
             listing: tokio::sync::Mutex::new(()),
             floor: Mutex::default(),
             revealed: Mutex::default(),
+            metrics: None,
         }
+    }
+
+    /// Counts in these instruments from now on.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: ApiMetrics) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// The metric of the pods that a selector matches, one value a pod. A pod without usable sample is left
@@ -189,9 +199,19 @@ impl MetricsApi {
     ///
     /// There is no value at all; the error says why.
     pub async fn objects_metric(&self, question: &ObjectQuestion<'_>) -> Result<Vec<MetricValue>, ApiError> {
+        let begun = self.backends.clock.now();
+        let outcome = self.answer_for_objects(question).await;
+        if let Some(metrics) = &self.metrics {
+            let values = outcome.as_deref().map(|values| values.iter().map(|value| (value.timestamp, value.state)));
+            metrics.answered(CUSTOM_GROUP, values, begun, self.backends.clock.now());
+        }
+        outcome
+    }
+
+    async fn answer_for_objects(&self, question: &ObjectQuestion<'_>) -> Result<Vec<MetricValue>, ApiError> {
         let found = self.find_custom(question).await?;
         let objects = self.objects_of(question, &found.info).await?;
-        self.freshen(&found.info, &objects, question.deadline).await;
+        let fresh = self.freshen(&found.info, &objects, question.deadline).await;
         let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
         let (queries, label) = self.build_queries(question, &found, &names)?;
         let now = self.backends.clock.now();
@@ -199,7 +219,7 @@ impl MetricsApi {
         let mut unused = Unused::default();
         let mut values = std::collections::HashMap::new();
         for query in &queries {
-            let answer = self.ask(query, now).await?;
+            let answer = self.ask(query, now, fresh.clone()).await?;
             let samples = match &answer.value {
                 InstantValue::Vector(samples) => samples,
                 InstantValue::Scalar(_) => return Err(wrong_type("scalar", query)),
@@ -224,62 +244,6 @@ impl MetricsApi {
             .into_iter()
             .filter_map(|(object, measured)| found.value(question, object, measured, window))
             .collect())
-    }
-
-    /// An external metric in a namespace, one value a series.
-    ///
-    /// # Errors
-    ///
-    /// There is no value at all; the error says why.
-    pub async fn external_metric(
-        &self,
-        namespace: &str,
-        metric: &str,
-        selector: &MetricSelector,
-    ) -> Result<Vec<ExternalMetricValue>, ApiError> {
-        let (config, entry) = self.find_external(namespace, metric).await?;
-        let query = self.build_external_query(&config, &entry, namespace, metric, selector)?;
-        let now = self.backends.clock.now();
-        let answer = self.ask(&query, now).await?;
-        let window = window_of(&query);
-        let ages = self.settings.ages;
-        let mut unused = Unused::default();
-        let mut values: Vec<(Option<&datamodel::Labels>, Measured)> = Vec::new();
-        match &answer.value {
-            InstantValue::Vector(samples) => {
-                unused.series = samples.len();
-                let held = Held::new(&answer.held, samples);
-                for sample in samples {
-                    let held = held.concerns(&sample.labels);
-                    let measured = measure(sample.value, sample.timestamp, held, ages, now, &mut unused);
-                    values.extend(measured.map(|measured| (Some(&sample.labels), measured)));
-                }
-            }
-            InstantValue::Scalar(value) => {
-                unused.series = 1;
-                let measured = measure(*value, now, !answer.held.is_empty(), ages, now, &mut unused);
-                values.extend(measured.map(|measured| (None, measured)));
-            }
-            InstantValue::Other(found) => return Err(ApiError::ExternalResultType { found, query }),
-        }
-        if values.is_empty() {
-            let hint = unused.reason(None, ages, now);
-            return Err(ApiError::NoExternalSamples { metric: metric.to_owned(), hint });
-        }
-        let key = format!("external/{namespace}/{metric}?{selector}");
-        self.apply_floor(&key, values.iter_mut().map(|(_, measured)| measured), now);
-        let document = |(labels, measured): (Option<&datamodel::Labels>, Measured)| {
-            let labels = labels.map(|labels| labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
-            Some(ExternalMetricValue {
-                metric: metric.to_owned(),
-                labels,
-                value: Quantity::from_f64_truncated(measured.value)?,
-                timestamp: measured.timestamp,
-                window,
-                state: measured.state,
-            })
-        };
-        Ok(values.into_iter().filter_map(document).collect())
     }
 
     /// The metrics of objects that are published, in the order of their resources.
@@ -343,22 +307,6 @@ impl MetricsApi {
         Ok(Found { config, entry, info, resource })
     }
 
-    async fn find_external(&self, namespace: &str, metric: &str) -> Result<(Arc<Config>, Entry), ApiError> {
-        let look_up = |published: &Published| {
-            let entry = published.registry.external.get(metric).cloned()?;
-            Some((Arc::clone(&published.config), entry))
-        };
-        let mut found = look_up(&self.published());
-        if found.is_none() && self.relist_for_question().await {
-            found = look_up(&self.published());
-        }
-        found.ok_or_else(|| ApiError::ExternalNotRegistered {
-            metric: metric.to_owned(),
-            namespace: namespace.to_owned(),
-            hint: hint_for_external(&self.published()),
-        })
-    }
-
     async fn objects_of(
         &self,
         question: &ObjectQuestion<'_>,
@@ -386,18 +334,21 @@ impl MetricsApi {
         Ok(objects)
     }
 
-    async fn freshen(&self, info: &CustomMetricInfo, objects: &[ObjectName], deadline: Option<Duration>) {
-        let Some(freshen) = &self.backends.freshen else {
-            return;
-        };
-        let Some(namespace) = objects.first().and_then(|object| object.namespace.as_deref()) else {
-            return;
-        };
-        if info.group_resource.is_pods() {
-            let pods: Vec<String> = objects.iter().map(|object| object.name.clone()).collect();
-            let budget = deadline.map_or(FRESHEN_BUDGET, |deadline| FRESHEN_BUDGET.min(deadline / 2));
-            freshen.freshen(namespace, &pods, budget).await;
+    /// Scrapes the pods of a question before it is answered. Gives the storage to read then.
+    async fn freshen(
+        &self,
+        info: &CustomMetricInfo,
+        objects: &[ObjectName],
+        deadline: Option<Duration>,
+    ) -> Option<Arc<dyn Queryable>> {
+        let freshen = self.backends.freshen.as_ref()?;
+        let namespace = objects.first()?.namespace.as_deref()?;
+        if !info.group_resource.is_pods() {
+            return None;
         }
+        let pods: Vec<String> = objects.iter().map(|object| object.name.clone()).collect();
+        let budget = deadline.map_or(FRESHEN_BUDGET, |deadline| FRESHEN_BUDGET.min(deadline / 2));
+        freshen.freshen(namespace, &pods, budget).await
     }
 
     /// The queries for the named objects, and the label that tells them apart.
@@ -431,29 +382,13 @@ impl MetricsApi {
         Ok((queries, label))
     }
 
-    fn build_external_query(
+    pub(crate) async fn ask(
         &self,
-        config: &Config,
-        entry: &Entry,
-        namespace: &str,
-        metric: &str,
-        selector: &MetricSelector,
-    ) -> Result<String, ApiError> {
-        let failed = |reason: String| ApiError::BuildExternalQuery { metric: metric.to_owned(), reason };
-        let rule = config.external_rules.get(entry.rule).ok_or_else(|| failed("the rule is gone".to_owned()))?;
-        let label = external_namespace_label(rule, namespace, &*self.backends.mapper).map_err(failed)?;
-        let terms = terms(selector).map_err(|cause| failed(cause.to_string()))?;
-        let query = ExternalQuery {
-            series: &entry.series,
-            namespace: label.as_deref().map(|label| (label, namespace)),
-            group_by: &[],
-            terms: &terms,
-        };
-        rule.query.build_external(&query).map_err(|cause| failed(cause.to_string()))
-    }
-
-    async fn ask(&self, query: &str, now: Timestamp) -> Result<InstantAnswer, ApiError> {
-        let answer = self.backends.source.instant(query, now).await.map_err(ApiError::Fetch)?;
+        query: &str,
+        now: Timestamp,
+        fresh: Option<Arc<dyn Queryable>>,
+    ) -> Result<InstantAnswer, ApiError> {
+        let answer = self.backends.source.instant(query, now, fresh).await.map_err(ApiError::Fetch)?;
         if answer.warnings.is_empty() {
             Ok(answer)
         } else {
@@ -462,7 +397,12 @@ impl MetricsApi {
     }
 
     /// Notes the answer, and raises it where it has held inputs and lies below the floor.
-    fn apply_floor<'a>(&self, question: &str, values: impl Iterator<Item = &'a mut Measured>, now: Timestamp) {
+    pub(crate) fn apply_floor<'a>(
+        &self,
+        question: &str,
+        values: impl Iterator<Item = &'a mut Measured>,
+        now: Timestamp,
+    ) {
         let mut values: Vec<&mut Measured> = values.collect();
         let total = values.iter().map(|measured| measured.value).sum();
         let highest = self.floor.lock().unwrap_or_else(PoisonError::into_inner).note(question, total, now);
@@ -498,7 +438,7 @@ impl Found {
             },
             metric: question.metric.to_owned(),
             metric_selector: question.metric_selector.clone(),
-            value: Quantity::from_f64_truncated(measured.value)?,
+            value: saturated(measured.value)?,
             timestamp: measured.timestamp,
             window,
             state: measured.state,
@@ -530,19 +470,6 @@ fn wrong_type(found: &'static str, query: &str) -> ApiError {
     ApiError::ResultType { found, query: query.to_owned() }
 }
 
-/// The label that confines an external metric to a namespace; `None` where its rule does not.
-fn external_namespace_label(
-    rule: &Rule,
-    namespace: &str,
-    mapper: &dyn ResourceMapper,
-) -> Result<Option<String>, String> {
-    if !rule.namespaced || namespace.is_empty() {
-        return Ok(None);
-    }
-    let label = rule.resources.label_for(&GroupResource::namespaces(), mapper);
-    label.map(Some).map_err(|cause| format!("{cause} (or set `resources.namespaced: false`)"))
-}
-
 fn hint_for_custom(published: &Published, info: &CustomMetricInfo) -> String {
     let other_scope = CustomMetricInfo { namespaced: !info.namespaced, ..info.clone() };
     if published.registry.custom.contains_key(&other_scope) {
@@ -558,11 +485,7 @@ fn hint_for_custom(published: &Published, info: &CustomMetricInfo) -> String {
     hint_for_missing(published, published.config.rules.len())
 }
 
-fn hint_for_external(published: &Published) -> String {
-    hint_for_missing(published, published.config.external_rules.len())
-}
-
-fn hint_for_missing(published: &Published, rules: usize) -> String {
+pub(crate) fn hint_for_missing(published: &Published, rules: usize) -> String {
     let mut hint = format!("none of the {rules} rules publishes a metric of this name");
     if let Some(problem) = published.problems.first() {
         hint.push_str(&format!("; {}: {}", problem.rule, problem.message));

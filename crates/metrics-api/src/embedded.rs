@@ -82,14 +82,17 @@ impl EmbeddedSource {
         if held < wanted { Err(SourceError::NotCovered { held, wanted }) } else { Ok(()) }
     }
 
-    fn evaluate(&self, query: &str, at: Timestamp, cancel: Arc<AtomicBool>) -> Result<InstantAnswer, SourceError> {
+    fn evaluate(
+        &self,
+        query: &str,
+        at: Timestamp,
+        fresh: Option<&dyn Queryable>,
+        cancel: Arc<AtomicBool>,
+    ) -> Result<InstantAnswer, SourceError> {
         self.check_covered(query, at)?;
-        let view = HoldView {
-            storage: &*self.storage,
-            discovered: self.discovered.as_deref(),
-            ages: self.ages,
-            held: Mutex::default(),
-        };
+        let storage = fresh.unwrap_or(&*self.storage);
+        let view =
+            HoldView { storage, discovered: self.discovered.as_deref(), ages: self.ages, held: Mutex::default() };
         let context = QueryContext { cancel, ..QueryContext::default() };
         let result = self.engine.instant(&view, query, at, &context);
         let result = result.map_err(|cause| self.failure(query, &cause))?;
@@ -155,13 +158,18 @@ impl MetricsSource for EmbeddedSource {
         Box::pin(async move { joined(tokio::task::spawn_blocking(move || source.shapes(&matchers, range)).await) })
     }
 
-    fn instant<'a>(&'a self, query: &'a str, at: Timestamp) -> BoxFuture<'a, Result<InstantAnswer, SourceError>> {
+    fn instant<'a>(
+        &'a self,
+        query: &'a str,
+        at: Timestamp,
+        fresh: Option<Arc<dyn Queryable>>,
+    ) -> BoxFuture<'a, Result<InstantAnswer, SourceError>> {
         let (source, query) = (self.clone(), query.to_owned());
         Box::pin(async move {
             let cancel = Arc::new(AtomicBool::new(false));
             // Raised when the caller drops this future; harmless after the end.
             let _raise = RaiseOnDrop(Arc::clone(&cancel));
-            joined(tokio::task::spawn_blocking(move || source.evaluate(&query, at, cancel)).await)
+            joined(tokio::task::spawn_blocking(move || source.evaluate(&query, at, fresh.as_deref(), cancel)).await)
         })
     }
 

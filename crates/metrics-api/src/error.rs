@@ -162,6 +162,14 @@ pub enum ApiError {
     /// There is nothing at that path.
     #[error("the server could not find the requested resource")]
     NoSuchPath,
+    /// The path belongs to an API that is known and not served.
+    #[error("the server could not find the requested resource")]
+    NotServed {
+        /// The group.
+        group: &'static str,
+        /// What to use instead.
+        instead: &'static str,
+    },
     /// The path takes only `GET`.
     #[error("the server does not allow this method on the requested resource")]
     MethodNotAllowed,
@@ -195,7 +203,8 @@ impl ApiError {
             | Self::NoSamples { .. }
             | Self::NoExternalSamples { .. }
             | Self::BuildQuery { .. }
-            | Self::NoSuchPath => (404, "NotFound"),
+            | Self::NoSuchPath
+            | Self::NotServed { .. } => (404, "NotFound"),
             Self::BuildExternalQuery { .. }
             | Self::Fetch(_)
             | Self::Warnings(_)
@@ -225,7 +234,11 @@ impl ApiError {
             Self::Fetch(_) | Self::Warnings(_) | Self::Timeout => Stage::Source,
             Self::Unauthorized(_) => Stage::Authentication,
             Self::Forbidden { .. } => Stage::Authorization,
-            Self::BadRequest(_) | Self::NoSuchPath | Self::MethodNotAllowed | Self::TooManyRequests => Stage::Request,
+            Self::BadRequest(_)
+            | Self::NoSuchPath
+            | Self::NotServed { .. }
+            | Self::MethodNotAllowed
+            | Self::TooManyRequests => Stage::Request,
         }
     }
 
@@ -249,6 +262,7 @@ impl ApiError {
             }
             Self::ListObjects(source) => source.to_string(),
             Self::Unauthorized(reason) => reason.clone(),
+            Self::NotServed { group, instead } => format!("{group} is not served here: {instead}"),
             Self::BadRequest(_)
             | Self::NoSuchPath
             | Self::MethodNotAllowed

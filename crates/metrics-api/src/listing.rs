@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{MetricsApi, Published};
 use crate::config::Config;
 use crate::naming::Rule;
-use crate::registry::{Listed, Registry, Round};
+use crate::registry::{Entry, Listed, Registry, Round};
 
 /// How soon a question for an unknown metric may start another round, so that a metric that just appeared
 /// need not wait for the next regular one.
 pub const MIN_RELIST_GAP: Duration = Duration::from_secs(2);
+/// Listing because of questions takes at most one part in so many of the source's time.
+const REST_FACTOR: u32 = 20;
 /// A metric stays through this many missed rounds, and at least [`MIN_KEEP`].
 const KEEP_ROUNDS: u32 = 3;
 /// With a short relist interval, rounds may fall between two scrapes of a slow target.
@@ -66,7 +68,7 @@ impl MetricsApi {
         match published.listed {
             // Another question has waited for the same round.
             Some(listed) if listed >= asked => return true,
-            Some(listed) if asked.since(listed) < MIN_RELIST_GAP => return false,
+            Some(listed) if asked.since(listed) < MIN_RELIST_GAP.max(published.took * REST_FACTOR) => return false,
             _ => {}
         }
         self.publish(Arc::clone(&published.config), false).await;
@@ -78,10 +80,9 @@ impl MetricsApi {
         let complete = round.custom.iter().chain(&round.external).all(Result::is_ok);
         let listing = self.settings.listing;
         let keep = listing.relist_interval().saturating_mul(KEEP_ROUNDS).max(MIN_KEEP).max(listing.max_age());
-        let nothing = Registry::default();
         let before = self.published();
-        // Indexes of rules mean something else in a new configuration.
-        let known = if is_new { &nothing } else { &before.registry };
+        let carried = if is_new { Some(before.carried_over(&config, &round)) } else { None };
+        let known = carried.as_ref().unwrap_or(&before.registry);
         let (registry, problems) = known.after(&config, &round, &*self.backends.mapper, keep);
         for problem in problems.iter().filter(|problem| !before.problems.contains(problem)) {
             tracing::warn!(rule = %problem.rule, "{}", problem.message);
@@ -89,7 +90,11 @@ impl MetricsApi {
         if is_new {
             self.forget_revealed();
         }
-        let published = Published { config, registry, problems, listed: Some(round.at) };
+        let took = self.backends.clock.now().since(round.at);
+        let published = Published { config, registry, problems, listed: Some(round.at), took };
+        if let Some(metrics) = &self.metrics {
+            metrics.listed(&published, complete);
+        }
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
         complete
     }
@@ -115,5 +120,27 @@ impl MetricsApi {
             rules.iter().filter_map(|rule| listed.get(rule.series_query.as_str()).cloned()).collect()
         };
         Round { custom: of(&config.rules), external: of(&config.external_rules), at }
+    }
+}
+
+impl Published {
+    /// What a new configuration inherits: the metrics of rules that it has too and whose listing failed just
+    /// now. All others are what their listing says.
+    fn carried_over(&self, config: &Config, round: &Round) -> Registry {
+        let heir = |old: &[Rule], new: &[Rule], listed: &[Listed], entry: &Entry| {
+            let rule = old.get(entry.rule)?;
+            let index = new.iter().position(|candidate| candidate.is_same_as(rule))?;
+            listed.get(index)?.is_err().then(|| Entry { rule: index, ..entry.clone() })
+        };
+        let custom = self.registry.custom.iter().filter_map(|(info, entry)| {
+            Some((info.clone(), heir(&self.config.rules, &config.rules, &round.custom, entry)?))
+        });
+        let (old, new) = (&self.config.external_rules, &config.external_rules);
+        let external = self
+            .registry
+            .external
+            .iter()
+            .filter_map(|(name, entry)| Some((name.clone(), heir(old, new, &round.external, entry)?)));
+        Registry { custom: custom.collect(), external: external.collect() }
     }
 }

@@ -26,6 +26,8 @@ use crate::names::{GroupResource, MAX_NAME_BYTES, is_object_name};
 pub const CUSTOM_GROUP: &str = "custom.metrics.k8s.io";
 /// The group of external metrics.
 pub const EXTERNAL_GROUP: &str = "external.metrics.k8s.io";
+/// The group of CPU and memory, which is not served here.
+const RESOURCE_GROUP: &str = "metrics.k8s.io";
 /// Longest path with parameters, in bytes: the longest selector, percent-encoded throughout.
 pub const MAX_URI_BYTES: usize = 48 << 10;
 
@@ -185,6 +187,7 @@ pub(crate) fn route(path: &str, query: Option<&str>) -> Result<Routed, ApiError>
         [EXTERNAL_GROUP, "v1beta1", "namespaces", namespace, metric] => {
             external(namespace, metric, &Parameters::parse(query)?)
         }
+        [RESOURCE_GROUP, ..] => Err(ApiError::NotServed { group: RESOURCE_GROUP, instead: "use metrics-server" }),
         _ => Err(ApiError::NoSuchPath),
     }
 }
@@ -219,7 +222,7 @@ fn custom(version: CustomVersion, segments: &[&str], parameters: &Parameters) ->
     if let Some(name) = name {
         check_name("object", name)?;
     }
-    parameters.check_field_selector(if is_of_namespace { Some(metric) } else { name })?;
+    parameters.check_options(if is_of_namespace { Some(metric) } else { name })?;
     let attributes = Attributes::Resource {
         verb: "get",
         group: CUSTOM_GROUP.to_owned(),
@@ -245,7 +248,7 @@ fn custom(version: CustomVersion, segments: &[&str], parameters: &Parameters) ->
 fn external(namespace: &str, metric: &str, parameters: &Parameters) -> Result<Routed, ApiError> {
     check_name("namespace", namespace)?;
     check_metric(metric)?;
-    parameters.check_field_selector(None)?;
+    parameters.check_options(None)?;
     let attributes = Attributes::Resource {
         verb: "list",
         group: EXTERNAL_GROUP.to_owned(),
@@ -305,8 +308,12 @@ impl Parameters {
         Selector::parse(self.get(name)).map_err(|cause| ApiError::BadRequest(format!("{name}: {cause}")))
     }
 
-    /// Only `metadata.name=NAME` is allowed, with the name of the path.
-    fn check_field_selector(&self, name: Option<&str>) -> Result<(), ApiError> {
+    /// Nothing can be watched, and of field selectors only `metadata.name=NAME` is allowed, with the name of
+    /// the path.
+    fn check_options(&self, name: Option<&str>) -> Result<(), ApiError> {
+        if !matches!(self.get("watch"), "" | "0" | "false") {
+            return Err(ApiError::MethodNotAllowed);
+        }
         let selector = self.get("fieldSelector");
         if selector.is_empty() {
             return Ok(());

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use datamodel::time::TimeRange;
 use datamodel::{Labels, Matcher, Timestamp};
+use storage::Queryable;
 
 /// A future on the heap, so that the traits can be used as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -120,12 +121,18 @@ pub trait MetricsSource: Send + Sync {
         range: TimeRange,
     ) -> BoxFuture<'a, Result<BTreeSet<SeriesShape>, SourceError>>;
 
-    /// Evaluates a query at an instant. The caller gives up by dropping the future.
+    /// Evaluates a query at an instant. `fresh` is what [`Freshen`] gave for this question; a source that
+    /// does not read storages of this process ignores it. The caller gives up by dropping the future.
     ///
     /// # Errors
     ///
     /// There is no complete answer.
-    fn instant<'a>(&'a self, query: &'a str, at: Timestamp) -> BoxFuture<'a, Result<InstantAnswer, SourceError>>;
+    fn instant<'a>(
+        &'a self,
+        query: &'a str,
+        at: Timestamp,
+        fresh: Option<Arc<dyn Queryable>>,
+    ) -> BoxFuture<'a, Result<InstantAnswer, SourceError>>;
 
     /// How many bytes of object names one query may carry; a longer list is asked for in several.
     ///
@@ -138,7 +145,13 @@ pub trait MetricsSource: Send + Sync {
 
 /// Scrapes targets on demand.
 pub trait Freshen: Send + Sync {
-    /// Brings the newest samples of these pods into the view of the metrics API, as far as the budget
-    /// allows. Returns when all have answered, or when the budget is spent; a failure changes nothing.
-    fn freshen<'a>(&'a self, namespace: &'a str, pods: &'a [String], budget: Duration) -> BoxFuture<'a, ()>;
+    /// Scrapes the targets of these pods, as far as the budget allows, and gives the storage with the rows
+    /// over it: for this question only, nothing is stored. `None` when there is no row. A target that does
+    /// not answer changes nothing.
+    fn freshen<'a>(
+        &'a self,
+        namespace: &'a str,
+        pods: &'a [String],
+        budget: Duration,
+    ) -> BoxFuture<'a, Option<Arc<dyn Queryable>>>;
 }

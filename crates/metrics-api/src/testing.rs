@@ -63,7 +63,12 @@ impl MetricsSource for FakeSource {
         Box::pin(std::future::ready(Ok(matching.filter_map(SeriesShape::of).collect())))
     }
 
-    fn instant<'a>(&'a self, query: &'a str, _at: Timestamp) -> BoxFuture<'a, Result<InstantAnswer, SourceError>> {
+    fn instant<'a>(
+        &'a self,
+        query: &'a str,
+        _at: Timestamp,
+        _fresh: Option<Arc<dyn storage::Queryable>>,
+    ) -> BoxFuture<'a, Result<InstantAnswer, SourceError>> {
         self.asked.lock().unwrap().push(query.to_owned());
         let answer = (self.answer.lock().unwrap())(query);
         Box::pin(std::future::ready(answer))

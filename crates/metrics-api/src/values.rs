@@ -72,6 +72,14 @@ pub(crate) struct Measured {
     pub(crate) state: SampleState,
 }
 
+/// A value in whole thousandths; one that was added up or raised beyond what these can hold stops at their
+/// end. `None` for NaN only.
+pub(crate) fn saturated(value: f64) -> Option<Quantity> {
+    // 2^63 thousandths, less what a float there cannot tell apart.
+    let largest = 9.2e15;
+    Quantity::from_f64_truncated(value.clamp(-largest, largest))
+}
+
 /// What was wrong with the samples that were not used, for messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unused {

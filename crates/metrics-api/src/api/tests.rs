@@ -199,9 +199,14 @@ async fn metric_that_just_appeared_is_found_without_waiting_for_the_next_listing
 struct Freshened(Mutex<Vec<(String, Vec<String>, Duration)>>);
 
 impl Freshen for Freshened {
-    fn freshen<'a>(&'a self, namespace: &'a str, pods: &'a [String], budget: Duration) -> BoxFuture<'a, ()> {
+    fn freshen<'a>(
+        &'a self,
+        namespace: &'a str,
+        pods: &'a [String],
+        budget: Duration,
+    ) -> BoxFuture<'a, Option<Arc<dyn Queryable>>> {
         self.0.lock().unwrap().push((namespace.to_owned(), pods.to_vec(), budget));
-        Box::pin(std::future::ready(()))
+        Box::pin(std::future::ready(None))
     }
 }
 
@@ -228,6 +233,41 @@ async fn pods_are_freshened_within_half_of_the_deadline() {
     let pods = vec!["asr-1".to_owned()];
     let expected = [200, 150].map(|ms| ("asr".to_owned(), pods.clone(), Duration::from_millis(ms)));
     assert_eq!(asked, expected);
+}
+
+#[tokio::test]
+async fn reload_keeps_the_metrics_of_a_rule_whose_listing_fails() {
+    let rig = Rig::seed().await;
+    *rig.source.broken.lock().unwrap() = Some("asr_gpu_utilization".to_owned());
+    let text = crate::config::SEED_RULES.replace("seriesQuery: \"asr_active_requests\"", "seriesQuery: \"gone\"");
+    assert!(!rig.api.reload(Config::parse("test", &text).unwrap()).await);
+    let names: Vec<String> = rig.api.custom_metrics().iter().map(|info| info.metric.clone()).collect();
+    assert!(names.contains(&"gpu_utilization".to_owned()), "{names:?}");
+    assert!(!names.contains(&"asr_active_requests".to_owned()), "{names:?}");
+}
+
+#[tokio::test]
+async fn answers_are_counted_by_group_and_failed_stage() {
+    let registry = datamodel::registry::Registry::new();
+    let rig = Rig::seed().await;
+    let api = MetricsApi::new(Config::seed().unwrap(), Settings::default(), rig.api.backends.clone())
+        .with_metrics(ApiMetrics::register(&registry).unwrap());
+    let everything = Selector::everything();
+    rig.source.answers(|_query| Ok(vector(vec![pod_sample("asr-0", 1.0, -70)])));
+    api.pods_metric("asr", &everything, "asr_active_requests", &everything).await.unwrap();
+    api.external_metric("asr", "nope", &everything).await.unwrap_err();
+    let mut text = String::new();
+    registry.encode_text(&mut text);
+    for line in [
+        "crescendo_metrics_api_requests_total{failed_stage=\"none\",group=\"custom.metrics.k8s.io\"} 1",
+        "crescendo_metrics_api_requests_total{failed_stage=\"Rule\",group=\"external.metrics.k8s.io\"} 1",
+        "crescendo_metrics_api_held_values_total{group=\"custom.metrics.k8s.io\"} 1",
+        "metrics_apiserver_metric_freshness_seconds_sum{group=\"custom.metrics.k8s.io\"} 70",
+        "crescendo_metrics_api_published_metrics{group=\"external.metrics.k8s.io\"} 1",
+        "crescendo_metrics_api_rule_problems 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
+    }
 }
 
 #[tokio::test]

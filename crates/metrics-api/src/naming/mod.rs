@@ -42,4 +42,11 @@ impl Rule {
     pub(crate) fn metric_name(&self, series: &str) -> Option<String> {
         if self.filters.iter().all(|filter| filter.keeps(series)) { self.name.of_series(series) } else { None }
     }
+
+    /// Whether two rules take the same series and ask and call them the same.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.series_query == other.series_query
+            && self.query.source() == other.query.source()
+            && self.name.is_same_as(&other.name)
+    }
 }

@@ -81,6 +81,10 @@ impl MetricName {
         Ok(Self { matches: pattern, name_as: name_as.to_owned() })
     }
 
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.matches.pattern() == other.matches.pattern() && self.name_as == other.name_as
+    }
+
     /// The metric name; `None` when the series does not match, or its name would be empty.
     pub(crate) fn of_series(&self, series: &str) -> Option<String> {
         let captures = self.matches.captures(series)?;

@@ -95,6 +95,11 @@ impl MetricsQuery {
         Template::parse(template, "<<", ">>").map(Self)
     }
 
+    /// The template as given.
+    pub(crate) fn source(&self) -> &str {
+        self.0.source()
+    }
+
     /// The query for the metric of some objects.
     pub(crate) fn build(&self, query: &ObjectQuery<'_>) -> Result<String, BuildError> {
         let mut matchers = Matchers::default();

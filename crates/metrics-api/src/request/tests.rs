@@ -49,6 +49,14 @@ fn malformed_parameters_are_refused() {
     assert!(matches!(outcome.unwrap().request, Request::Custom(request) if request.timeout.is_some()));
 }
 
+#[test]
+fn watches_and_resource_metrics_are_refused_by_name() {
+    let outcome = route(&format!("{V1}/namespaces/asr/pods/x/m"), Some("watch=true"));
+    assert!(matches!(outcome, Err(ApiError::MethodNotAllowed)));
+    let error = route("/apis/metrics.k8s.io/v1beta1/nodes", None).unwrap_err();
+    assert_eq!(error.explanation(), "metrics.k8s.io is not served here: use metrics-server");
+}
+
 proptest::proptest! {
     #[test]
     fn no_path_makes_the_router_panic(path in "/apis(/(custom.metrics.k8s.io|v1beta1|namespaces|[ -~]{0,8})){0,8}", query in "[ -~]{0,40}") {
