@@ -1,10 +1,10 @@
 //! Transcribes recordings and measures the cost: processor time, memory, errors.
 //!
 //! ```text
-//! cargo run --release -p asr --example transcribe -- MODEL_DIR [--segments] [--words] [--prompt TEXT] FILE...
+//! cargo run --release -p asr --example transcribe -- MODEL [--segments] [--words] [--prompt TEXT] FILE...
 //! ```
 //!
-//! Beside `NAME.wav`, the file `NAME.txt` may hold the text that was read. Rule: one call at a time,
+//! The model is a folder, or a name that is pulled into the cache. Beside `NAME.wav`, the file `NAME.txt` may hold the text that was read. Rule: one call at a time,
 //! so that the processor time is the call's own.
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
@@ -12,6 +12,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use asr::audio::AudioLimits;
+use asr::store::{self, Progress, Store};
 use asr::transcribe::{ComputeDevice, WhisperBackend, WhisperConfig};
 use asr::{AudioInput, Backend, CancelFlag, TranscribeOptions};
 use datamodel::time::SystemClock;
@@ -19,7 +20,7 @@ use load::wer::WordErrors;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().ok_or("which model folder?")?);
+    let folder = model_folder(&arguments.next().ok_or("which model?")?)?;
     let mut options = TranscribeOptions::default();
     let mut files = Vec::new();
     while let Some(argument) = arguments.next() {
@@ -65,6 +66,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory_mb("VmHWM"),
     );
     Ok(())
+}
+
+fn model_folder(model: &str) -> Result<PathBuf, Box<dyn Error>> {
+    if Path::new(model).is_dir() {
+        return Ok(PathBuf::from(model));
+    }
+    let store = Store::in_user_cache(|name| std::env::var_os(name)).ok_or("HOME is not set")?;
+    let sources = store::default_sources(std::env::var("HF_ENDPOINT").ok());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut progress = |progress: Progress<'_>| match progress {
+        Progress::Failed(source, error) => println!("{source}: {error}"),
+        Progress::Trying(source) => println!("pulling {model} from {source}"),
+        Progress::Received { .. } | Progress::Verifying(_) | Progress::Waiting => {}
+    };
+    Ok(runtime.block_on(store.pull(model, &sources, &mut progress))?)
 }
 
 fn transcribe(

@@ -4,6 +4,7 @@
 //!   [`Transcript`], blocking, on a compute thread.
 //! - [`audio`]: files in every supported format to mono samples at 16 kHz.
 //! - [`vad`]: where somebody speaks. [`whisper`]: the network. [`transcribe`]: the backend on them.
+//! - [`store`]: model files: where they are kept, and how they come there.
 //! - [`server`]: OpenAI's transcription API over HTTP, with the queue and the metrics.
 //!
 //! Rule: the engine half (audio, model, decoding) knows no HTTP and no async; the server half
@@ -13,6 +14,7 @@ pub mod audio;
 pub mod backend;
 mod gpu;
 pub mod server;
+pub mod store;
 pub mod transcribe;
 pub mod vad;
 pub mod whisper;
