@@ -15,6 +15,7 @@
 //! to be refused in bounded memory.
 
 mod parser;
+mod rules;
 mod scan;
 pub mod write;
 
@@ -25,6 +26,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use parser::Parser;
+pub use rules::{MAX_EXEMPLAR_CHARS, RuleBroken};
 
 use crate::float::FloatError;
 use crate::labels::{Labels, LabelsBuilder};
@@ -273,6 +275,9 @@ pub enum Reason {
     /// The line has more labels than [`MAX_LABELS`].
     #[error("line has more than {MAX_LABELS} labels")]
     ManyLabels,
+    /// A rule of OpenMetrics about families is broken; only [`Parser::strict`] looks at them.
+    #[error("{0}")]
+    Rule(RuleBroken),
 }
 
 impl fmt::Display for Format {

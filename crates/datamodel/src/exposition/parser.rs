@@ -6,14 +6,12 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter};
 
+use super::rules::Rules;
 use super::scan::{self, At, blanks, rest};
 use super::{Entry, Exemplar, Format, MAX_LINE_BYTES, ParseError, Reason, SampleLine};
 use crate::float::{parse_float, shown};
 use crate::metadata::MetricType;
 use crate::time::Timestamp;
-
-/// 2^63: no timestamp in milliseconds is that far from 1970.
-const TIMESTAMP_LIMIT: f64 = 2.0 * (1_u64 << 62) as f64;
 
 /// Reads a page entry by entry.
 #[derive(Debug)]
@@ -26,13 +24,23 @@ pub struct Parser<'a> {
     line: u32,
     declared_type: MetricType,
     finished: bool,
+    rules: Option<Box<Rules>>,
 }
 
 impl<'a> Parser<'a> {
     /// Starts at the head of a page.
     #[must_use]
     pub const fn new(page: &'a [u8], format: Format) -> Self {
-        Self { page, format, at: 0, line: 1, declared_type: MetricType::Unknown, finished: false }
+        Self { page, format, at: 0, line: 1, declared_type: MetricType::Unknown, finished: false, rules: None }
+    }
+
+    /// As [`new`](Self::new), and an OpenMetrics page must also obey the rules about families: names and
+    /// their suffixes, order, units, values, exemplars, histograms that fit together. Prometheus applies few
+    /// of them, and well-known exporters break some: this is for checking a page, not for scraping one.
+    #[must_use]
+    pub fn strict(page: &'a [u8], format: Format) -> Self {
+        let rules = (format == Format::OpenMetrics100).then(Box::default);
+        Self { rules, ..Self::new(page, format) }
     }
 
     /// The next entry; `None` at the end of the page.
@@ -49,7 +57,7 @@ impl<'a> Parser<'a> {
             Format::PrometheusText004 => self.text_entry(),
             Format::OpenMetrics100 => self.openmetrics_entry(),
         };
-        match entry {
+        match self.obey(entry) {
             Ok(Some((entry, end))) => {
                 self.advance(end);
                 Ok(Some(entry))
@@ -65,9 +73,21 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Applies the rules about families, if any are to be applied.
+    fn obey(&mut self, entry: At<Option<(Entry<'a>, usize)>>) -> At<Option<(Entry<'a>, usize)>> {
+        let Some(rules) = &mut self.rules else { return entry };
+        let obeyed = match &entry {
+            Ok(Some((entry, _))) => rules.entry(entry),
+            Ok(None) => rules.finish(),
+            Err(_) => Ok(()),
+        };
+        obeyed.map_err(|reason| (self.at, reason))?;
+        entry
+    }
+
     /// Reads a sample line whose series text the caller expects, typically the one that stood at the same
     /// place of the target's last page; without checking that text again. `None` when another line comes:
-    /// then call [`next`](Self::next).
+    /// then call [`next`](Self::next). A strict parser always gives `None`.
     ///
     /// # Errors
     ///
@@ -78,7 +98,7 @@ impl<'a> Parser<'a> {
         // A text that ends in a name may go on in the page.
         let ends = matches!(self.page.get(end), Some(b' ' | b'\t'))
             && !rest(self.page, end + blanks(self.page, end)).starts_with(b"{");
-        if self.finished || expected.is_empty() || !same || !ends {
+        if self.finished || self.rules.is_some() || expected.is_empty() || !same || !ends {
             return Ok(None);
         }
         match self.sample_behind(self.at, end) {
@@ -302,11 +322,11 @@ impl<'a> Parser<'a> {
             }
             Format::OpenMetrics100 => {
                 let seconds = parse_float(word).map_err(|_any| invalid())?;
-                let unix_ms = seconds * 1000.0;
-                if seconds.is_nan() || unix_ms.abs() >= TIMESTAMP_LIMIT {
+                if !seconds.is_finite() {
                     return Err(invalid());
                 }
-                Ok(Timestamp::from_unix_ms(unix_ms as i64))
+                // At the ends of time beyond them: the storage refuses such a sample, the page is good.
+                Ok(Timestamp::from_unix_ms((seconds * 1000.0) as i64))
             }
         }
     }

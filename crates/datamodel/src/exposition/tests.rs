@@ -63,6 +63,7 @@ fn openmetrics_page_reads_entry_by_entry() {
          a_seconds_bucket{le=\"1\"} 2 # {trace=\"x y\"} 0.5 1.25\n\
          a_seconds_bucket{le=\"+Inf\"} 2 1.5 # {} 0.5\n\
          a_seconds_count 2 -0.001\n\
+         a_seconds_sum 2 1e30\n\
          # EOF\n",
         &expect![[r#"
             help a_seconds "Says \"hi\"."
@@ -71,6 +72,7 @@ fn openmetrics_page_reads_entry_by_entry() {
             a_seconds_bucket{le="1.0"} = 2 # {trace="x y"} 0.5 @1250
             a_seconds_bucket{le="+Inf"} = 2 @1500 # {} 0.5
             a_seconds_count = 2 @-1
+            a_seconds_sum = 2 @9223372036854775807
         "#]],
     );
 }
@@ -175,7 +177,7 @@ fn bad_openmetrics_pages_are_refused_with_their_place() {
             "# UNIT as s\n# EOF\n",
             "a 1 NaN\n# EOF\n",
             "a 1 +Inf\n# EOF\n",
-            "a 1 1e30\n# EOF\n",
+            "a 1 1e400\n# EOF\n",
             "a 1 # {} \n# EOF\n",
             "a 1 # {}1\n# EOF\n",
             "a 1 #{} 1\n# EOF\n",
@@ -205,7 +207,7 @@ fn bad_openmetrics_pages_are_refused_with_their_place() {
             "# UNIT as s\n# EOF\n": line 1, column 11: unit `s` is not the suffix of `as`
             "a 1 NaN\n# EOF\n": line 1, column 5: invalid timestamp: `NaN`
             "a 1 +Inf\n# EOF\n": line 1, column 5: invalid timestamp: `+Inf`
-            "a 1 1e30\n# EOF\n": line 1, column 5: invalid timestamp: `1e30`
+            "a 1 1e400\n# EOF\n": line 1, column 5: invalid timestamp: `1e400`
             "a 1 # {} \n# EOF\n": line 1, column 9: expected a value or the end of the line
             "a 1 # {}1\n# EOF\n": line 1, column 9: expected a blank
             "a 1 #{} 1\n# EOF\n": line 1, column 5: invalid timestamp: `#{}`
@@ -213,6 +215,153 @@ fn bad_openmetrics_pages_are_refused_with_their_place() {
             "a 1 # {} 1 1 1\n# EOF\n": line 1, column 13: expected the end of the line
         "##]],
     );
+}
+
+#[test]
+fn pages_that_obey_the_rules_pass_the_strict_parser() {
+    for page in [
+        "# EOF",
+        "a 1\nb 2\n# EOF\n",
+        "# TYPE a counter\n# HELP a help\na_total 1 # {a=\"b\"} 1.0\na_created 123.456\n# EOF\n",
+        "# TYPE a gauge\n# EOF\n",
+        "# HELP a\u{20}\n# UNIT a\u{20}\na NaN 1\na -1 2\n# EOF\n",
+        "# TYPE a_s gauge\n# UNIT a_s s\na_s{x=\"1\"} 1\na_s{x=\"2\"} 1\n# EOF\n",
+        "# TYPE a summary\na_count 1\na_sum 2\na{quantile=\"0.5\"} 0.7\na{quantile=\"1\"} NaN\n# EOF\n",
+        "# TYPE a histogram\na_bucket{le=\"1\"} 0 # {} 0.5 1\na_bucket{le=\"+Inf\"} 3\na_count 3\na_sum 2\na_created 1\n# EOF\n",
+        "# TYPE a histogram\na_bucket{le=\"-1\"} 0\na_bucket{le=\"+Inf\"} 3\n# EOF\n",
+        "# TYPE a histogram\na_bucket{b=\"1\",le=\"+Inf\"} 1\na_bucket{b=\"2\",le=\"+Inf\"} 0\n# EOF\n",
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1 1\na_bucket{le=\"+Inf\"} 2 2\n# EOF\n",
+        "# TYPE a gaugehistogram\na_bucket{le=\"-5\"} 0\na_bucket{le=\"+Inf\"} 2\na_gcount 2\na_gsum -9\n# EOF\n",
+        "# TYPE a info\na_info{v=\"1\"} 1\na_info{v=\"2\"} 1\n# EOF\n",
+        "# TYPE a stateset\na{a=\"on\"} 1\na{a=\"off\"} 0\n# EOF\n",
+        "# TYPE a unknown\na 1\n# EOF\n",
+    ] {
+        assert_eq!(strict(page), Ok(()), "{page}");
+    }
+}
+
+/// Pages that can be read, each with one broken rule; `# EOF` is added.
+const BROKEN_RULES: [&str; 42] = [
+    "a 1\nb 1\na 2",
+    "# TYPE a counter\na 1",
+    "# TYPE a_total counter\na_total 1",
+    "# TYPE a counter\n# TYPE b gauge\n# HELP a x",
+    "# TYPE a_created gauge\n# TYPE a counter",
+    "# TYPE a counter\n# TYPE a counter",
+    "# HELP a x\n# HELP a x",
+    "a 1\n# TYPE a gauge",
+    "# TYPE a gauge\na 1\n# HELP a x",
+    "# TYPE a_s info\n# UNIT a_s s",
+    "# TYPE a gauge\na 1 # {} 1",
+    "# TYPE a counter\na_created 1 # {} 1",
+    "# TYPE a histogram\na_sum 1 # {} 1",
+    "a{b=\"1\",} 1",
+    "a{b=\"1\",b=\"2\"} 1",
+    "# TYPE a counter\na_total NaN",
+    "# TYPE a counter\na_total -1",
+    "# TYPE a info\na_info 2",
+    "# TYPE a info\na 1",
+    "# TYPE a stateset\na{a=\"x\"} 0.5",
+    "# TYPE a stateset\na 1",
+    "# TYPE a summary\na 1",
+    "# TYPE a summary\na{quantile=\"1.01\"} 1",
+    "# TYPE a summary\na{quantile=\"x\"} 1",
+    "# TYPE a summary\na{quantile=\"0.5\"} -1",
+    "# TYPE a summary\na_count 0.5",
+    "# TYPE a histogram\na_bucket 1",
+    "# TYPE a histogram\na_bucket{le=\"NaN\"} 1",
+    "# TYPE a histogram\na_bucket{le=\"+INF\"} 1",
+    "# TYPE a histogram\na_bucket{le=\"+Inf\"} 0.5",
+    "# TYPE a histogram\na_bucket{le=\"1\"} 1",
+    "# TYPE a histogram\na_sum 1",
+    "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_sum 1",
+    "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 1",
+    "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 2\na_sum 1",
+    "# TYPE a histogram\na_bucket{le=\"2\"} 0\na_bucket{le=\"1\"} 0\na_bucket{le=\"+Inf\"} 0",
+    "# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1",
+    "# TYPE a histogram\na_bucket{le=\"-1\"} 1\na_bucket{le=\"+Inf\"} 2\na_sum 1\na_count 2",
+    "# TYPE a gaugehistogram\na_bucket{le=\"+Inf\"} 1\na_gsum -1\na_gcount 1",
+    "# TYPE a histogram\na_bucket{a=\"1\",le=\"+Inf\"} 1\na_bucket{a=\"2\",le=\"+Inf\"} 0\na_count{a=\"1\"} 1",
+    "# TYPE a gauge\na 0 2\na 0 1",
+    "# TYPE a gauge\na 0\na 0 0",
+];
+
+#[test]
+fn broken_rules_are_named_by_the_strict_parser() {
+    let lines =
+        BROKEN_RULES.iter().map(|page| format!("{page:?}: {}\n", strict(&format!("{page}\n# EOF\n")).expect_err(page)));
+    let lines: Vec<String> = lines.collect();
+    expect![[r##"
+        "a 1\nb 1\na 2": line 4, column 1: name belongs to an earlier family: `a`
+        "# TYPE a counter\na 1": line 3, column 1: name belongs to an earlier family: `a`
+        "# TYPE a_total counter\na_total 1": line 3, column 1: name belongs to an earlier family: `a_total`
+        "# TYPE a counter\n# TYPE b gauge\n# HELP a x": line 4, column 1: name belongs to an earlier family: `a`
+        "# TYPE a_created gauge\n# TYPE a counter": line 3, column 1: name belongs to an earlier family: `a_created`
+        "# TYPE a counter\n# TYPE a counter": line 2, column 1: repeated metadata for `a`
+        "# HELP a x\n# HELP a x": line 2, column 1: repeated metadata for `a`
+        "a 1\n# TYPE a gauge": line 2, column 1: metadata behind the samples of `a`
+        "# TYPE a gauge\na 1\n# HELP a x": line 3, column 1: metadata behind the samples of `a`
+        "# TYPE a_s info\n# UNIT a_s s": line 3, column 1: unit on `a_s` of type info
+        "# TYPE a gauge\na 1 # {} 1": line 2, column 1: exemplar on `a`, which may have none
+        "# TYPE a counter\na_created 1 # {} 1": line 2, column 1: exemplar on `a_created`, which may have none
+        "# TYPE a histogram\na_sum 1 # {} 1": line 2, column 1: exemplar on `a_sum`, which may have none
+        "a{b=\"1\",} 1": line 1, column 1: comma behind the last label
+        "a{b=\"1\",b=\"2\"} 1": line 1, column 1: label name is not unique: `b`
+        "# TYPE a counter\na_total NaN": line 2, column 1: value NaN is not allowed for `a_total`
+        "# TYPE a counter\na_total -1": line 2, column 1: value -1 is not allowed for `a_total`
+        "# TYPE a info\na_info 2": line 2, column 1: value 2 is not allowed for `a_info`
+        "# TYPE a info\na 1": line 3, column 1: name belongs to an earlier family: `a`
+        "# TYPE a stateset\na{a=\"x\"} 0.5": line 2, column 1: value 0.5 is not allowed for `a`
+        "# TYPE a stateset\na 1": line 2, column 1: label `a` of `a` is absent or invalid
+        "# TYPE a summary\na 1": line 2, column 1: label `quantile` of `a` is absent or invalid
+        "# TYPE a summary\na{quantile=\"1.01\"} 1": line 2, column 1: label `quantile` of `a` is absent or invalid
+        "# TYPE a summary\na{quantile=\"x\"} 1": line 2, column 1: label `quantile` of `a` is absent or invalid
+        "# TYPE a summary\na{quantile=\"0.5\"} -1": line 2, column 1: value -1 is not allowed for `a`
+        "# TYPE a summary\na_count 0.5": line 2, column 1: value 0.5 is not allowed for `a_count`
+        "# TYPE a histogram\na_bucket 1": line 2, column 1: label `le` of `a_bucket` is absent or invalid
+        "# TYPE a histogram\na_bucket{le=\"NaN\"} 1": line 2, column 1: label `le` of `a_bucket` is absent or invalid
+        "# TYPE a histogram\na_bucket{le=\"+INF\"} 1": line 2, column 1: label `le` of `a_bucket` is absent or invalid
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 0.5": line 2, column 1: value 0.5 is not allowed for `a_bucket`
+        "# TYPE a histogram\na_bucket{le=\"1\"} 1": line 3, column 1: histogram `a`: bucket `+Inf` is missing
+        "# TYPE a histogram\na_sum 1": line 3, column 1: histogram `a`: bucket `+Inf` is missing
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_sum 1": line 4, column 1: histogram `a`: sum and count belong together
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 1": line 4, column 1: histogram `a`: sum and count belong together
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 2\na_sum 1": line 5, column 1: histogram `a`: count is not that of bucket `+Inf`
+        "# TYPE a histogram\na_bucket{le=\"2\"} 0\na_bucket{le=\"1\"} 0\na_bucket{le=\"+Inf\"} 0": line 3, column 1: histogram `a`: bounds do not ascend
+        "# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1": line 3, column 1: histogram `a`: counts of buckets fall
+        "# TYPE a histogram\na_bucket{le=\"-1\"} 1\na_bucket{le=\"+Inf\"} 2\na_sum 1\na_count 2": line 6, column 1: histogram `a`: a sum beside negative bounds
+        "# TYPE a gaugehistogram\na_bucket{le=\"+Inf\"} 1\na_gsum -1\na_gcount 1": line 5, column 1: histogram `a`: a negative sum without negative bounds
+        "# TYPE a histogram\na_bucket{a=\"1\",le=\"+Inf\"} 1\na_bucket{a=\"2\",le=\"+Inf\"} 0\na_count{a=\"1\"} 1": line 4, column 1: samples of one label set do not stand together: `a_count`
+        "# TYPE a gauge\na 0 2\na 0 1": line 3, column 1: timestamps of one label set fall, or some are missing: `a`
+        "# TYPE a gauge\na 0\na 0 0": line 3, column 1: timestamps of one label set fall, or some are missing: `a`
+    "##]].assert_eq(&lines.concat());
+    let long = "x".repeat(128);
+    let page = format!("# TYPE a counter\na_total 1 # {{a=\"{long}\"}} 1\n# EOF\n");
+    assert_eq!(strict(&page).unwrap_err(), "line 2, column 1: exemplar labels exceed 128 characters");
+    // A scrape reads all of them, but for labels given twice.
+    let read = |page: &&str| read(format!("{page}\n# EOF\n").as_bytes(), Format::OpenMetrics100).is_ok();
+    assert_eq!(BROKEN_RULES.iter().filter(|page| !read(page)).collect::<Vec<_>>(), [&"a{b=\"1\",b=\"2\"} 1"]);
+}
+
+/// The corpus of the OpenMetrics project (`tests/testdata/parsers`), where `OPENMETRICS_CASES` names it.
+#[test]
+fn openmetrics_corpus_is_read_and_refused_as_it_says() {
+    let Ok(folder) = std::env::var("OPENMETRICS_CASES") else {
+        println!("OPENMETRICS_CASES is not set: the OpenMetrics corpus is not checked");
+        return;
+    };
+    let mut wrong = Vec::new();
+    for case in std::fs::read_dir(folder).unwrap() {
+        let case = case.unwrap().path();
+        let expected: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(case.join("test.json")).unwrap()).unwrap();
+        let page = std::fs::read_to_string(case.join("metrics")).unwrap();
+        let result = strict(&page);
+        if expected["shouldParse"].as_bool() != Some(result.is_ok()) {
+            wrong.push(format!("{}: {result:?}", case.display()));
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
 }
 
 #[test]
@@ -341,6 +490,13 @@ fn read(page: &[u8], format: Format) -> Result<String, String> {
         }
     }
     Ok(text)
+}
+
+/// Reads a page to its end by the rules about families.
+fn strict(page: &str) -> Result<(), String> {
+    let mut parser = Parser::strict(page.as_bytes(), Format::OpenMetrics100);
+    while parser.next().map_err(|error| error.to_string())?.is_some() {}
+    Ok(())
 }
 
 fn check(format: Format, page: &str, expected: &Expect) {
