@@ -18,9 +18,9 @@ use storage::Samples;
 use crate::codec::chunk::Scratch;
 use crate::head::group::column_of;
 use crate::query::sort_tail;
-use crate::segment::Segment;
 use crate::segment::names::Names;
 use crate::segment::write::{About, SegmentWriter};
+use crate::segment::{Segment, Walk};
 use crate::upkeep::{read_all, sealed_through};
 
 /// Where a series lies in one of the segments.
@@ -68,9 +68,9 @@ pub(crate) fn write(
 /// The next series of a segment that is walked through.
 struct Cursor<'a> {
     segment: &'a Segment,
+    walk: Walk<'a>,
     next: u32,
     labels: Labels,
-    places: Vec<(u32, u32)>,
 }
 
 impl Cursor<'_> {
@@ -79,7 +79,8 @@ impl Cursor<'_> {
         if self.next >= self.segment.series_len() {
             return Ok(false);
         }
-        (self.labels, self.places) = self.segment.series(self.next)?;
+        self.walk.seek(self.next)?;
+        self.labels = self.walk.labels()?;
         self.next += 1;
         Ok(true)
     }
@@ -91,7 +92,7 @@ fn collect(run: &[Arc<Segment>]) -> io::Result<(Names, Vec<Merged>)> {
     let mut series = Vec::new();
     let mut cursors = Vec::new();
     for (at, segment) in run.iter().enumerate() {
-        let mut cursor = Cursor { segment, next: 0, labels: Labels::empty(), places: Vec::new() };
+        let mut cursor = Cursor { segment, walk: segment.walk(), next: 0, labels: Labels::empty() };
         if cursor.advance()? {
             cursors.push((at, cursor));
         }
@@ -105,7 +106,7 @@ fn collect(run: &[Arc<Segment>]) -> io::Result<(Names, Vec<Merged>)> {
         for (at, mut cursor) in cursors {
             let mut goes_on = true;
             if cursor.labels == labels {
-                lies.push(Lies { segment: at, places: std::mem::take(&mut cursor.places) });
+                lies.push(Lies { segment: at, places: cursor.walk.places().to_vec() });
                 goes_on = cursor.advance()?;
             }
             if goes_on {

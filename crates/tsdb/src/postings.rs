@@ -19,6 +19,9 @@ pub(crate) trait LabelIndex {
     /// The series with exactly this label.
     fn postings(&self, name: &str, value: &str) -> Result<Cow<'_, [u32]>, Corrupt>;
 
+    /// Calls for each label that any of the series has, once or more; `None` stands for all series.
+    fn for_each_label(&self, series: Option<&[u32]>, visit: &mut dyn FnMut(&str, &str)) -> Result<(), Corrupt>;
+
     /// The series that have the label with a value that is wanted.
     fn union_where(&self, name: &str, wanted: &mut dyn FnMut(&str) -> bool) -> Result<Vec<u32>, Corrupt>;
 }

@@ -3,7 +3,7 @@
 //! Rule: the head is locked while its matching rows are copied, and not while a reader works.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datamodel::time::TimeRange;
 use datamodel::{Labels, Matcher};
@@ -14,8 +14,8 @@ use crate::codec::chunk::Scratch;
 use crate::db::{Inner, Tsdb};
 use crate::head::Head;
 use crate::head::group::{Frozen, HeadChunk};
-use crate::postings::resolve;
-use crate::segment::Segment;
+use crate::postings::{LabelIndex, resolve};
+use crate::segment::{Segment, Walk};
 
 impl Queryable for Tsdb {
     fn querier(&self, range: TimeRange) -> Result<Box<dyn Querier + '_>, QueryError> {
@@ -38,25 +38,47 @@ fn corrupt(what: &str, source: Corrupt) -> QueryError {
 }
 
 impl TsdbQuerier<'_> {
+    /// Calls for each label of the matching series, once or more.
+    fn for_each_label(&self, matchers: &[Matcher], visit: &mut dyn FnMut(&str, &str)) -> Result<(), QueryError> {
+        let each = |index: &dyn LabelIndex, visit: &mut dyn FnMut(&str, &str)| {
+            let series = if matchers.is_empty() { None } else { Some(resolve(index, matchers)?) };
+            index.for_each_label(series.as_deref(), visit)
+        };
+        let head = self.inner.head();
+        let segments = Arc::clone(head.segments());
+        if head.bounds().is_some_and(|(min, max)| self.overlaps(min, max)) {
+            each(&head.index, visit).map_err(|source| corrupt("the head", source))?;
+        }
+        drop(head);
+        for segment in segments.iter().filter(|segment| segment.overlaps(self.range)) {
+            each(segment.as_ref(), visit).map_err(|source| corrupt(&segment.path().display().to_string(), source))?;
+        }
+        Ok(())
+    }
+
+    fn overlaps(&self, min_ms: i64, max_ms: i64) -> bool {
+        min_ms <= self.range.end.unix_ms() && self.range.start.unix_ms() <= max_ms
+    }
+
     /// The matching series in order of their labels.
     fn matching(&self, matchers: &[Matcher], range: TimeRange, labels_only: bool) -> Result<Vec<Found>, QueryError> {
+        let scratch = Arc::default();
         let head = self.inner.head();
         let segments = Arc::clone(head.segments());
         let mut newest = Vec::new();
         let ids = resolve(&head.index, matchers).map_err(|source| corrupt("the head", source))?;
         for id in ids {
-            if let Some(found) = Found::in_head(&head, id, range, labels_only) {
-                newest.push(found);
-            }
+            newest.extend(Found::in_head(&head, id, range, labels_only, &scratch));
         }
         drop(head);
         let mut found = Vec::new();
         for segment in segments.iter().filter(|segment| segment.overlaps(range)) {
             let context = |source| corrupt(&segment.path().display().to_string(), source);
+            let mut walk = segment.walk();
             for id in resolve(segment.as_ref(), matchers).map_err(context)? {
-                if let Some(series) = Found::in_segment(segment, id, range, labels_only).map_err(context)? {
-                    found.push(series);
-                }
+                walk.seek(id).map_err(context)?;
+                let series = Found::in_segment(segment, &walk, range, labels_only, &scratch).map_err(context)?;
+                found.extend(series);
             }
         }
         found.append(&mut newest);
@@ -85,18 +107,28 @@ impl Querier for TsdbQuerier<'_> {
     }
 
     fn label_names(&self, matchers: &[Matcher], limit: Option<usize>) -> Result<Vec<Arc<str>>, QueryError> {
-        let found = self.matching(matchers, self.range, true)?;
-        Ok(limited(found.iter().flat_map(|series| &series.labels).map(|(name, _)| Arc::from(name)).collect(), limit))
+        let mut names = BTreeSet::new();
+        self.for_each_label(matchers, &mut |name, _| {
+            if !names.contains(name) {
+                names.insert(Arc::from(name));
+            }
+        })?;
+        Ok(limited(names, limit))
     }
 
     fn label_values(
         &self,
-        name: &str,
+        wanted: &str,
         matchers: &[Matcher],
         limit: Option<usize>,
     ) -> Result<Vec<Arc<str>>, QueryError> {
-        let found = self.matching(matchers, self.range, true)?;
-        Ok(limited(found.iter().filter_map(|series| series.labels.get(name)).map(Arc::from).collect(), limit))
+        let mut values = BTreeSet::new();
+        self.for_each_label(matchers, &mut |name, value| {
+            if name == wanted && !values.contains(value) {
+                values.insert(Arc::from(value));
+            }
+        })?;
+        Ok(limited(values, limit))
     }
 }
 
@@ -122,10 +154,18 @@ struct Found {
     labels: Labels,
     sources: Vec<Source>,
     range: TimeRange,
+    /// Shared by the series of an answer, which are read one after the other.
+    scratch: Arc<Mutex<Scratch>>,
 }
 
 impl Found {
-    fn in_head(head: &Head, series: u32, range: TimeRange, labels_only: bool) -> Option<Self> {
+    fn in_head(
+        head: &Head,
+        series: u32,
+        range: TimeRange,
+        labels_only: bool,
+        scratch: &Arc<Mutex<Scratch>>,
+    ) -> Option<Self> {
         let mut sources = Vec::new();
         for (group, column) in head.places(series) {
             if let Some(frozen) = group.sealing() {
@@ -148,18 +188,18 @@ impl Found {
         if labels_only {
             sources.clear();
         }
-        Some(Self { labels: head.index.labels(series), sources, range })
+        Some(Self { labels: head.index.labels(series), sources, range, scratch: Arc::clone(scratch) })
     }
 
     fn in_segment(
         segment: &Arc<Segment>,
-        series: u32,
+        walk: &Walk<'_>,
         range: TimeRange,
         labels_only: bool,
+        scratch: &Arc<Mutex<Scratch>>,
     ) -> Result<Option<Self>, Corrupt> {
-        let (labels, places) = segment.series(series)?;
         let mut sources = Vec::new();
-        for place in places {
+        for place in walk.places().iter().copied() {
             let (first, last) = segment.chunk_bounds(place.0)?;
             if first <= range.end.unix_ms() && range.start.unix_ms() <= last {
                 sources.push(Source::Segment(Arc::clone(segment), place));
@@ -171,7 +211,7 @@ impl Found {
         if labels_only {
             sources.clear();
         }
-        Ok(Some(Self { labels, sources, range }))
+        Ok(Some(Self { labels: walk.labels()?, sources, range, scratch: Arc::clone(scratch) }))
     }
 }
 
@@ -183,7 +223,7 @@ impl Series for Found {
     fn read(&self, range: TimeRange, into: &mut Samples) -> Result<(), QueryError> {
         let range = cut(range, self.range);
         let from = into.len();
-        let mut scratch = Scratch::default();
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         for source in &self.sources {
             match source {
                 Source::Segment(segment, place) => segment

@@ -12,20 +12,25 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use datamodel::sample::STALE_NAN_BITS;
 use datamodel::time::{TimeRange, duration_ms};
 use storage::{AppendError, Samples};
 
 use crate::codec::chunk::Scratch;
 use crate::db::Inner;
 use crate::folder::segment_path;
+use crate::head::Last;
 use crate::head::group::{Frozen, column_of};
-use crate::head::seal::Frost;
+use crate::head::seal::{Frost, Sealed};
 use crate::segment::names::Names;
 use crate::segment::write::{About, MAX_COLUMNS, SegmentWriter};
 use crate::segment::{Segment, SegmentError};
 
 /// Neighbours of one level that are merged into one of the next.
 const MERGE: usize = 4;
+
+/// Fewer ended series than this are not worth a seal of their own: they hold less than a megabyte.
+const MIN_ENDED: u64 = 1000;
 
 /// A merged segment covers at most this share of the retention, so that deleting whole segments does not
 /// keep data for much longer than asked.
@@ -71,7 +76,10 @@ impl Inner {
         // Near its limit of bytes the head is sealed early, as long as that frees more than labels.
         let near =
             self.options.max_head_bytes.is_some_and(|limit| self.head_bytes.load(Ordering::Relaxed) > limit / 4 * 3);
-        is_old || pending || samples >= self.options.seal_samples || (near && samples > series * 8)
+        // Ended series are forgotten by a seal: with many of them it pays early.
+        let ended = self.head().ended_len();
+        let many_ended = ended > MIN_ENDED && ended * 4 > series;
+        is_old || many_ended || pending || samples >= self.options.seal_samples || (near && samples > series * 8)
     }
 
     /// Seals the head: everything that was committed before the call is in a segment after it.
@@ -126,8 +134,8 @@ impl Inner {
         crate::wal::remove_through(&dir, pending.wal_through).map_err(failed("remove sealed logs", &dir))
     }
 
-    /// Writes what was frozen; returns the series that have samples, and whether there are none.
-    fn write_frozen(&self, path: &Path, pending: &PendingSeal) -> io::Result<(HashSet<u32>, bool)> {
+    /// Writes what was frozen; returns the series that have samples, and whether there is none.
+    fn write_frozen(&self, path: &Path, pending: &PendingSeal) -> io::Result<(Sealed, bool)> {
         let mut writer = SegmentWriter::create(path)?;
         let result = self.pack_frozen(&mut writer, &pending.frost);
         let (names, sampled) = match result {
@@ -145,7 +153,7 @@ impl Inner {
         Ok((sampled, false))
     }
 
-    fn pack_frozen(&self, writer: &mut SegmentWriter, frost: &Frost) -> io::Result<(Names, HashSet<u32>)> {
+    fn pack_frozen(&self, writer: &mut SegmentWriter, frost: &Frost) -> io::Result<(Names, Sealed)> {
         let mut labels = SealNames::default();
         // Narrow groups with the same timestamps, as a remote write makes them, share a chunk.
         let mut narrow: HashMap<Vec<u8>, Vec<&Frozen>> = HashMap::new();
@@ -173,7 +181,12 @@ impl Inner {
             }
             self.pack_together(writer, &mut labels, &together)?;
         }
-        Ok((labels.names, labels.keys.into_keys().collect()))
+        let mut sampled = labels.keys;
+        for series in &labels.ended {
+            sampled.remove(series);
+        }
+        let sealed = Sealed { ended: labels.ended.into_iter().collect(), sampled: sampled.into_keys().collect() };
+        Ok((labels.names, sealed))
     }
 
     /// Writes groups that have the same timestamps.
@@ -185,7 +198,10 @@ impl Inner {
         for frozen in groups {
             for series in frozen.all_series() {
                 let samples = Frost::read(frozen, series, &mut scratch)?;
-                if !samples.is_empty() {
+                if let Some(last) = Last::of(&samples) {
+                    if last.bits == STALE_NAN_BITS && last.histogram.is_none() {
+                        labels.ended.push(series);
+                    }
                     columns.push((labels.key(self, series), column_of(&samples, &times)));
                 }
             }
@@ -321,6 +337,8 @@ fn times_key(frozen: &Frozen) -> io::Result<Vec<u8>> {
 struct SealNames {
     names: Names,
     keys: HashMap<u32, u32>,
+    /// Series whose newest sample is a staleness marker.
+    ended: Vec<u32>,
 }
 
 impl SealNames {

@@ -7,7 +7,7 @@
 //! Rule: nothing is removed but series; [`Index::rebuilt`] makes a new index without what is left over.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use datamodel::Labels;
@@ -249,6 +249,17 @@ impl Index {
 }
 
 impl LabelIndex for Index {
+    fn for_each_label(&self, series: Option<&[u32]>, visit: &mut dyn FnMut(&str, &str)) -> Result<(), Corrupt> {
+        let mut visit_pair = |pair: &Pair| visit(self.symbol(pair.name), self.symbol(pair.value));
+        let Some(series) = series else {
+            self.pairs.iter().filter(|pair| !pair.postings.is_empty()).for_each(visit_pair);
+            return Ok(());
+        };
+        let seen: HashSet<u32> = series.iter().flat_map(|id| self.set(*id)).copied().collect();
+        seen.iter().for_each(|pair| visit_pair(&self.pairs[*pair as usize]));
+        Ok(())
+    }
+
     fn all(&self) -> Vec<u32> {
         let with_len = self.sets.iter().zip(0..).filter(|(at, _)| at.len > 0);
         with_len.map(|(_, id)| id).collect()

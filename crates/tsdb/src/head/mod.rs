@@ -20,6 +20,7 @@ pub(crate) mod seal;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datamodel::sample::STALE_NAN_BITS;
 use datamodel::{Histogram, Labels, Metadata};
 use storage::{GroupRef, Samples, SeriesRef};
 
@@ -88,6 +89,8 @@ pub(crate) struct Head {
     /// Newest sample in any segment.
     pub(crate) sealed_ms: Option<i64>,
     samples: u64,
+    /// Staleness markers among the samples.
+    ended: u64,
     min_ms: Option<i64>,
     max_ms: Option<i64>,
 }
@@ -110,6 +113,11 @@ impl Head {
     /// Samples in the head.
     pub(crate) const fn samples_len(&self) -> u64 {
         self.samples
+    }
+
+    /// Series that have ended, nearly.
+    pub(crate) const fn ended_len(&self) -> u64 {
+        self.ended
     }
 
     /// Oldest and newest sample in the head.
@@ -275,6 +283,7 @@ impl Head {
             target.pack_if_full();
             target.last_ms = target.last_ms.max(Some(at));
             self.samples += cells.len() as u64;
+            self.ended += cells.iter().filter(|cell| cell.bits == STALE_NAN_BITS).count() as u64;
             self.min_ms = Some(self.min_ms.map_or(at, |min| min.min(at)));
             self.max_ms = self.max_ms.max(Some(at));
         }

@@ -24,6 +24,15 @@ pub(crate) struct Frost {
     pub(crate) groups: Vec<Arc<Frozen>>,
 }
 
+/// The series of a seal, by id.
+#[derive(Debug, Default)]
+pub(crate) struct Sealed {
+    /// Those with a sample that go on.
+    pub(crate) sampled: HashSet<u32>,
+    /// Those whose newest sample is a staleness marker.
+    pub(crate) ended: HashSet<u32>,
+}
+
 /// What changed when a seal was finished.
 #[derive(Debug, Default)]
 pub(crate) struct Thawed {
@@ -51,13 +60,14 @@ impl Head {
     pub(crate) fn freeze(&mut self) -> Frost {
         let groups = self.groups.iter_mut().filter_map(Group::freeze).collect();
         self.samples = 0;
+        self.ended = 0;
         self.seals = self.seals.wrapping_add(1);
         Frost { groups }
     }
 
     /// Puts the segment in the place of what was frozen. Series and groups without a sample since the seal
-    /// before are forgotten; `sampled` holds those that had one in this seal.
-    pub(crate) fn finish_seal(&mut self, segment: Option<Arc<Segment>>, sampled: &HashSet<u32>) -> Thawed {
+    /// before are forgotten, and those that have ended.
+    pub(crate) fn finish_seal(&mut self, segment: Option<Arc<Segment>>, sealed: &Sealed) -> Thawed {
         if let Some(segment) = segment {
             let mut segments = self.segments.to_vec();
             segments.push(segment);
@@ -71,7 +81,7 @@ impl Head {
             groups.retain(|(_, left)| *left == seals);
             !groups.is_empty()
         });
-        let thawed = self.forget(sampled);
+        let thawed = self.forget(sealed);
         self.count_bounds();
         thawed
     }
@@ -87,7 +97,7 @@ impl Head {
     }
 
     /// Forgets series without samples, columns without series, groups without columns.
-    fn forget(&mut self, sampled: &HashSet<u32>) -> Thawed {
+    fn forget(&mut self, sealed: &Sealed) -> Thawed {
         let mut thawed = Thawed::default();
         let mut gone = Vec::new();
         for id in 0..self.groups.len() {
@@ -96,7 +106,7 @@ impl Head {
             if !group.live || !group.chunks.is_empty() {
                 continue;
             }
-            let keep: Vec<bool> = (0..group.series.len()).map(|column| self.keeps(id, column, sampled)).collect();
+            let keep: Vec<bool> = (0..group.series.len()).map(|column| self.keeps(id, column, sealed)).collect();
             let dead_group = group.series.is_empty() && group.born.wrapping_add(1) < self.seals;
             if keep.iter().all(|keep| *keep) && !dead_group {
                 continue;
@@ -120,7 +130,7 @@ impl Head {
     }
 
     /// Whether a column of a group still counts.
-    fn keeps(&self, group: usize, column: usize, sampled: &HashSet<u32>) -> bool {
+    fn keeps(&self, group: usize, column: usize, sealed: &Sealed) -> bool {
         let table = &self.groups[group];
         let Some(series) = table.series.get(column) else { return true };
         let Some(slot) = self.slots.get(*series as usize).filter(|slot| slot.live) else { return false };
@@ -129,7 +139,8 @@ impl Head {
             return self.former.get(series).is_some_and(|groups| groups.iter().any(|(id, _)| *id as usize == group));
         }
         // A young series may belong to a batch that is not committed yet.
-        sampled.contains(series) || slot.born.wrapping_add(1) >= self.seals || table.rows.has(column)
+        let goes_on = sealed.sampled.contains(series) || slot.born.wrapping_add(1) >= self.seals;
+        (goes_on && !sealed.ended.contains(series)) || table.rows.has(column)
     }
 
     fn drop_columns(&mut self, id: usize, keep: &[bool], gone: &mut Vec<u32>) {

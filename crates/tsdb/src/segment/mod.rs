@@ -16,6 +16,7 @@ pub(crate) mod names;
 pub(crate) mod write;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -186,6 +187,15 @@ impl Segment {
         (word(section, base), word(section, base + 1), word(section, base + 2) as usize)
     }
 
+    /// Name and value of a pair.
+    fn pair_text(&self, pair: u32) -> Result<(&str, &str), Corrupt> {
+        if pair as usize >= self.pair_count() {
+            return Err(Corrupt("pair is out of range"));
+        }
+        let (name, value, _) = self.pair(pair as usize);
+        Ok((self.symbol(name)?, self.symbol(value)?))
+    }
+
     /// The number of the first pair that is not below these.
     fn pair_place(&self, name: u32, value: u32) -> usize {
         let (mut low, mut high) = (0, self.pair_count());
@@ -218,45 +228,16 @@ impl Segment {
         Ok(list)
     }
 
-    /// The series of a block: pairs and places of each, up to the wanted one.
-    fn walk(&self, series: u32, pairs: &mut Vec<u32>, places: &mut Vec<(u32, u32)>) -> Result<(), Corrupt> {
-        let block = series as usize / SERIES_BLOCK;
-        let at = word(self.section(4), block) as usize;
-        let mut reader = Reader(self.section(5).get(at..).ok_or(Corrupt("series is out of range"))?);
-        if series >= self.series {
-            return Err(Corrupt("series is out of range"));
-        }
-        pairs.clear();
-        for _ in block * SERIES_BLOCK..=series as usize {
-            let len = reader.size()?;
-            let mask = reader.take(len.div_ceil(8))?;
-            pairs.resize(len, 0);
-            for (at, pair) in pairs.iter_mut().enumerate() {
-                if mask[at / 8] >> (at % 8) & 1 == 0 {
-                    *pair = reader.id()?;
-                }
-            }
-            places.clear();
-            for _ in 0..reader.count(2)? {
-                places.push((reader.id()?, reader.id()?));
-            }
-        }
-        Ok(())
+    /// Reads series one after the other.
+    pub(crate) const fn walk(&self) -> Walk<'_> {
+        Walk { segment: self, next: 0, rest: Reader(&[]), pairs: Vec::new(), places: Vec::new() }
     }
 
     /// Labels of a series, and where its samples are: chunk and column.
     pub(crate) fn series(&self, series: u32) -> Result<(Labels, Vec<(u32, u32)>), Corrupt> {
-        let (mut pairs, mut places) = (Vec::new(), Vec::new());
-        self.walk(series, &mut pairs, &mut places)?;
-        let mut texts = Vec::with_capacity(pairs.len());
-        for pair in pairs {
-            if pair as usize >= self.pair_count() {
-                return Err(Corrupt("pair is out of range"));
-            }
-            let (name, value, _) = self.pair(pair as usize);
-            texts.push((self.symbol(name)?, self.symbol(value)?));
-        }
-        Ok((Labels::from_sorted(&texts), places))
+        let mut walk = self.walk();
+        walk.seek(series)?;
+        Ok((walk.labels()?, walk.places))
     }
 
     /// The series with exactly these labels.
@@ -319,12 +300,102 @@ impl Segment {
     }
 }
 
+/// Reads the series table forwards: a series costs what it differs from the one before.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    segment: &'a Segment,
+    /// The series that is read next.
+    next: u32,
+    rest: Reader<'a>,
+    pairs: Vec<u32>,
+    places: Vec<(u32, u32)>,
+}
+
+impl<'a> Walk<'a> {
+    /// Goes to a series.
+    pub(crate) fn seek(&mut self, series: u32) -> Result<(), Corrupt> {
+        if series >= self.segment.series {
+            return Err(Corrupt("series is out of range"));
+        }
+        let block = series as usize / SERIES_BLOCK;
+        let first = (block * SERIES_BLOCK) as u32;
+        if self.next <= first || self.next > series {
+            let at = word(self.segment.section(4), block) as usize;
+            self.rest = Reader(self.segment.section(5).get(at..).ok_or(Corrupt("series is out of range"))?);
+            self.next = first;
+            self.pairs.clear();
+        }
+        while self.next <= series {
+            self.read_next()?;
+        }
+        Ok(())
+    }
+
+    fn read_next(&mut self) -> Result<(), Corrupt> {
+        let reader = &mut self.rest;
+        let len = reader.size()?;
+        let mask = reader.take(len.div_ceil(8))?;
+        self.pairs.resize(len, 0);
+        for (at, pair) in self.pairs.iter_mut().enumerate() {
+            if mask[at / 8] >> (at % 8) & 1 == 0 {
+                *pair = reader.id()?;
+            }
+        }
+        self.places.clear();
+        for _ in 0..reader.count(2)? {
+            self.places.push((reader.id()?, reader.id()?));
+        }
+        self.next += 1;
+        Ok(())
+    }
+
+    /// The labels of the series, as numbers of pairs.
+    pub(crate) fn pairs(&self) -> &[u32] {
+        &self.pairs
+    }
+
+    /// Where the samples of the series are: chunk and column.
+    pub(crate) fn places(&self) -> &[(u32, u32)] {
+        &self.places
+    }
+
+    /// The labels of the series.
+    pub(crate) fn labels(&self) -> Result<Labels, Corrupt> {
+        let mut texts: Vec<(&'a str, &'a str)> = Vec::with_capacity(self.pairs.len());
+        for pair in &self.pairs {
+            texts.push(self.segment.pair_text(*pair)?);
+        }
+        Ok(Labels::from_sorted(&texts))
+    }
+}
+
 /// The n-th little-endian word of a section; zero behind its end.
 fn word(section: &[u8], index: usize) -> u32 {
     section.get(index * 4..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 impl LabelIndex for Segment {
+    fn for_each_label(&self, series: Option<&[u32]>, visit: &mut dyn FnMut(&str, &str)) -> Result<(), Corrupt> {
+        let Some(series) = series else {
+            return (0..self.pair_count() as u32).try_for_each(|pair| {
+                let (name, value) = self.pair_text(pair)?;
+                visit(name, value);
+                Ok(())
+            });
+        };
+        let mut seen = HashSet::new();
+        let mut walk = self.walk();
+        for id in series {
+            walk.seek(*id)?;
+            seen.extend(walk.pairs().iter().copied());
+        }
+        seen.into_iter().try_for_each(|pair| {
+            let (name, value) = self.pair_text(pair)?;
+            visit(name, value);
+            Ok(())
+        })
+    }
+
     fn all(&self) -> Vec<u32> {
         (0..self.series).collect()
     }

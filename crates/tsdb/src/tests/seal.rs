@@ -305,3 +305,29 @@ fn writers_and_readers_go_on_while_the_head_is_sealed() {
     drop(tsdb);
     assert_eq!(count(&everything(&open(options(folder.path())).0)), 8 * 600);
 }
+
+#[test]
+fn ended_series_are_forgotten_by_a_seal_that_comes_early() {
+    let folder = folder();
+    let (tsdb, _) = open(options(folder.path()));
+    let group = tsdb.appender().create_group();
+    let names: Vec<Labels> = (0..1500).map(labels).collect();
+    let kept = Labels::from_pairs([("__name__", "up")]);
+    let row = |at: i64, value: f64| {
+        let mut row: Vec<_> = names.iter().map(|name| (name, at, Value::Float(value))).collect();
+        row.push((&kept, at, Value::Float(1.0)));
+        assert!(append(&tsdb, Some(group), &row).is_empty());
+    };
+    row(1000, 1.0);
+    tsdb.maintain().unwrap();
+    assert_eq!(tsdb.stats().segments, 0);
+    row(2000, datamodel::STALE_NAN);
+    tsdb.maintain().unwrap();
+    assert_eq!((tsdb.stats().segments, tsdb.stats().head_series), (1, 1));
+    // They come back as if nothing had happened.
+    row(3000, 2.0);
+    let found = everything(&tsdb);
+    assert_eq!((found.len(), count(&found)), (1501, 4503));
+    drop(tsdb);
+    assert_eq!(everything(&open(options(folder.path())).0), found);
+}
