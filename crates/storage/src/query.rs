@@ -113,6 +113,9 @@ pub struct Samples {
     pub values: Vec<f64>,
     /// Native histograms by index into `timestamps`, ascending.
     pub histograms: Vec<(usize, Arc<Histogram>)>,
+    /// When each sample's counter started (Unix milliseconds, 0 where that is unknown): one for each
+    /// timestamp, or none at all where the storage knows none.
+    pub starts: Vec<i64>,
 }
 
 impl Samples {
@@ -133,6 +136,7 @@ impl Samples {
         self.timestamps.clear();
         self.values.clear();
         self.histograms.clear();
+        self.starts.clear();
     }
 
     /// Adds a float sample; the timestamp must be later than the last one.
