@@ -84,6 +84,13 @@ pub(super) fn exponential_bound(index: i32, schema: i32) -> f64 {
     fraction.exp2() * (half as f64).exp2() * ((exponent - half) as f64).exp2()
 }
 
+/// Index in a coarser schema.
+pub(super) const fn coarser_index(index: i32, from: i32, to: i32) -> i32 {
+    let shift = if from > to { from.saturating_sub(to) } else { 0 };
+    let shift = if shift > 31 { 31 } else { shift };
+    (index.saturating_sub(1) >> shift).saturating_add(1)
+}
+
 impl Histogram {
     /// Whether the bounds are custom ones.
     #[must_use]

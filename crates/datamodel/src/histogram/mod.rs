@@ -3,17 +3,26 @@
 //! - [`Histogram`] (always with float counts: integers are exact up to 2^53), [`Span`] (runs of adjacent
 //!   buckets), [`CounterResetHint`].
 //! - `buckets`: bounds, [`Bucket`], scaling, compacting; `text`: as upstream prints them.
+//! - `arithmetic`: sums and differences ([`HistogramSum`]); `reset`: counter resets; `trim`: cutting at a
+//!   value ([`Trim`]); `classic`: from classic buckets ([`ClassicHistogram`]).
 //!
 //! Source: Prometheus native histograms specification.
 //!
 //! Rule: buckets are absolute counts here, whatever form they arrive in.
 
+mod arithmetic;
 mod buckets;
+mod classic;
+mod reset;
 mod text;
+mod trim;
 
 use std::sync::Arc;
 
+pub use arithmetic::{HistogramSum, IncompatibleBuckets, Reconciled, same_bounds};
 pub use buckets::Bucket;
+pub use classic::{ClassicError, ClassicHistogram};
+pub use trim::Trim;
 
 /// The schema number of histograms with custom bucket bounds.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
