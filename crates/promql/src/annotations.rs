@@ -23,7 +23,6 @@ pub struct Annotations {
 
 /// What happened to native histograms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(dead_code, reason = "arithmetic of native histograms follows")]
 pub(crate) enum HistogramOperation {
     Addition,
     Subtraction,
@@ -42,7 +41,6 @@ impl HistogramOperation {
 
 /// One fact. Floats are kept as bits, so that facts can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(dead_code, reason = "arithmetic of native histograms follows")]
 pub(crate) enum Note {
     InvalidQuantile(u64),
     InvalidRatio { given: u64, used: u64 },

@@ -8,6 +8,7 @@
 //!
 //! - [`parse`]: text to a checked tree with places ([`ast`]); `Display` prints it canonically.
 //! - [`Engine`]: evaluates expressions over a [`storage::Queryable`].
+//! - [`testing`]: the runner of `.test` scripts.
 //! - [`functions`]: the table of functions; [`Features`]: upstream's feature flags.
 //!
 //! Rule: a library, never a task. No I/O, no threads, no state between queries; what is not supported is
@@ -27,6 +28,7 @@ mod parser;
 mod plan;
 mod printer;
 mod span;
+pub mod testing;
 
 pub use annotations::Annotations;
 pub use ast::{Expr, ValueType, VectorSelector};

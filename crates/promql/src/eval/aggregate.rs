@@ -6,14 +6,15 @@
 
 use std::collections::HashMap;
 
+use datamodel::histogram::HistogramSum;
 use datamodel::labels::Labels;
-use datamodel::{LabelsBuilder, METRIC_NAME};
-
 use datamodel::sum::KahanSum;
+use datamodel::{Histogram, LabelsBuilder, METRIC_NAME};
 
-use crate::annotations::Note;
+use crate::annotations::{HistogramOperation, Note};
 use crate::ast::AggregateOp;
 use crate::error::EvalError;
+use crate::eval::kernels::{HistogramMean, ResetHints};
 use crate::eval::series::{Column, EvalSeries, Grid, Made, Merger, NO_INPUT, Point, PointKey};
 use crate::eval::{Evaluator, ScalarColumn, Sink};
 use crate::numbers::{Mean, quantile};
@@ -38,6 +39,8 @@ impl AggregatePlan {
 struct Group {
     labels: Labels,
     accumulator: Accumulator,
+    /// Native histograms at each step; empty as long as there are none.
+    histograms: Vec<Option<Box<HistogramState>>>,
     newest: i64,
     /// The last step at which the group has a sample, and whether one of that step loses its name.
     last: usize,
@@ -63,6 +66,16 @@ impl Variance {
         self.mean += delta / self.count;
         self.squares += delta * (value - self.mean);
     }
+}
+
+/// Native histograms of a sum or mean at one step.
+#[derive(Clone)]
+struct HistogramState {
+    mean: HistogramMean,
+    sum: HistogramSum,
+    hints: ResetHints,
+    /// Exponential and custom buckets met: nothing more counts.
+    is_incompatible: bool,
 }
 
 /// What a group holds at each step; `None` as long as it has seen nothing there.
@@ -211,19 +224,29 @@ impl Evaluator<'_> {
             if is_new {
                 memory.grow(Accumulator::step_bytes(plan.op).saturating_mul(grid.steps) + labels.byte_len())?;
                 let accumulator = Accumulator::new(plan.op, grid.steps);
-                states.push(Group { labels, accumulator, newest: NO_INPUT, last: 0, drop_name: false });
+                states.push(Group {
+                    labels,
+                    accumulator,
+                    histograms: Vec::new(),
+                    newest: NO_INPUT,
+                    last: 0,
+                    drop_name: false,
+                });
             }
-            if plan.op == AggregateOp::Quantile {
+            if plan.op == AggregateOp::Quantile || series.column.has_histograms() {
                 memory.grow(series.byte_len())?;
             }
             let Some(group) = states.get_mut(number) else { return Ok(()) };
-            self.fold_series(plan, group, &series)
+            self.fold_series(plan, group, &series);
+            Ok(())
         })?;
         for mut group in states {
             let mut column = Column::new(grid.steps);
             for index in 0..grid.steps {
-                if let Some(value) = group.accumulator.finish(plan.op, index, &param) {
-                    column.set(index, value);
+                let histogram = group.histograms.get_mut(index).and_then(Option::take);
+                let float = group.accumulator.finish(plan.op, index, &param);
+                if let Some(made) = self.finish_step(plan, float, histogram) {
+                    column.set_made(index, made);
                 }
             }
             if !column.is_empty() {
@@ -234,18 +257,27 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    fn fold_series(&self, plan: &AggregatePlan, group: &mut Group, series: &EvalSeries) -> Result<(), EvalError> {
+    fn fold_series(&self, plan: &AggregatePlan, group: &mut Group, series: &EvalSeries) {
         group.newest = group.newest.max(series.newest);
         let mut last = None;
         for (index, point) in series.column.iter() {
+            let state = group.histograms.get(index).and_then(Option::as_ref);
+            if state.is_some_and(|state| state.is_incompatible) {
+                continue;
+            }
             match (point, plan.op) {
                 (Point::Float(value), _) => group.accumulator.add_float(index, value),
                 (Point::Histogram(_), AggregateOp::Count | AggregateOp::Group) => {
                     group.accumulator.add_float(index, 0.0);
                 }
-                (Point::Histogram(_), AggregateOp::Sum | AggregateOp::Avg) => {
-                    let feature = "sum and avg of native histograms";
-                    return Err(EvalError::Unsupported { feature, span: plan.span });
+                (Point::Histogram(histogram), AggregateOp::Sum | AggregateOp::Avg) => {
+                    if group.histograms.is_empty() {
+                        group.histograms = vec![None; series.column.steps()];
+                    }
+                    let metric = series.labels.metric_name().unwrap_or_default();
+                    if let Some(state) = group.histograms.get_mut(index) {
+                        self.fold_histogram(plan, state, histogram, metric);
+                    }
                 }
                 (Point::Histogram(_), op) => {
                     self.note(Note::HistogramIgnoredInAggregation(op.as_str()), plan.input_span);
@@ -262,7 +294,57 @@ impl Evaluator<'_> {
                 group.drop_name |= series.drop_name;
             }
         }
-        Ok(())
+    }
+
+    fn fold_histogram(
+        &self,
+        plan: &AggregatePlan,
+        state: &mut Option<Box<HistogramState>>,
+        histogram: &Histogram,
+        metric: &str,
+    ) {
+        let Some(state) = state else {
+            let mut hints = ResetHints::default();
+            hints.see(histogram);
+            let (mean, sum) = (HistogramMean::new(histogram), HistogramSum::new(histogram));
+            *state = Some(Box::new(HistogramState { mean, sum, hints, is_incompatible: false }));
+            return;
+        };
+        state.hints.see(histogram);
+        let added = if plan.op == AggregateOp::Avg { state.mean.add(histogram) } else { state.sum.add(histogram) };
+        match added {
+            Ok(reconciled) if reconciled.mismatched_bounds => {
+                let note = Note::MismatchedCustomBuckets(HistogramOperation::Aggregation);
+                self.note(note, plan.input_span);
+            }
+            Ok(_) => {}
+            Err(_incompatible) => {
+                state.is_incompatible = true;
+                self.note(Note::MixedExponentialCustom { metric: metric.to_owned() }, plan.input_span);
+            }
+        }
+    }
+
+    /// The sample of a group at one step. Floats and histograms together have no sum.
+    fn finish_step(
+        &self,
+        plan: &AggregatePlan,
+        float: Option<f64>,
+        histogram: Option<Box<HistogramState>>,
+    ) -> Option<Made> {
+        let Some(state) = histogram else { return float.map(Made::Float) };
+        if float.is_some() {
+            self.note(Note::MixedFloatsHistogramsInAggregation, plan.input_span);
+            return None;
+        }
+        if state.is_incompatible {
+            return None;
+        }
+        if state.hints.conflict() {
+            self.note(Note::CounterResetCollision(HistogramOperation::Aggregation), plan.input_span);
+        }
+        let total = if plan.op == AggregateOp::Avg { state.mean.total() } else { state.sum.total() };
+        Some(Made::from(total.compacted()))
     }
 
     fn check_quantiles(&self, plan: &AggregatePlan, param: &ScalarColumn, grid: Grid) {

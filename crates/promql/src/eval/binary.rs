@@ -14,7 +14,6 @@ use crate::eval::sample_op::sample_binary;
 use crate::eval::series::{Column, EvalSeries, Grid, METADATA_LABELS, Made, Merger, NO_INPUT, Point, PointKey};
 use crate::eval::{Evaluator, Sink};
 use crate::plan::{VectorScalarPlan, VectorVectorPlan};
-use crate::span::Span;
 
 impl Evaluator<'_> {
     pub(super) fn vector_scalar(
@@ -29,7 +28,7 @@ impl Evaluator<'_> {
             self.vector(&plan.vector, grid, &mut |series| {
                 let mut column = Column::new(grid.steps);
                 for (index, point) in series.column.iter() {
-                    if let Some(made) = self.vector_scalar_sample(plan, point, scalar.at(index))? {
+                    if let Some(made) = self.vector_scalar_sample(plan, point, scalar.at(index)) {
                         column.set_made(index, made);
                     }
                 }
@@ -43,33 +42,28 @@ impl Evaluator<'_> {
         if drops_name { self.dropping_names(plan.vector.has_one_name(), sink, &mut body) } else { body(sink) }
     }
 
-    fn vector_scalar_sample(
-        &self,
-        plan: &VectorScalarPlan,
-        point: Point<'_>,
-        scalar: f64,
-    ) -> Result<Option<Made>, EvalError> {
+    fn vector_scalar_sample(&self, plan: &VectorScalarPlan, point: Point<'_>, scalar: f64) -> Option<Made> {
         let other = Point::Float(scalar);
         let (left, right) = if plan.scalar_is_left { (other, point) } else { (point, other) };
-        let outcome = match sample_binary(plan.op, left, right, plan.span)? {
+        let outcome = match sample_binary(plan.op, left, right) {
             Ok(outcome) => outcome,
             Err(note) => {
                 self.note(note, plan.span);
-                return Ok(None);
+                return None;
             }
         };
         if plan.is_bool {
-            return Ok(Some(Made::Float(f64::from(u8::from(outcome.holds)))));
+            return Some(Made::Float(f64::from(u8::from(outcome.holds))));
         }
         if !outcome.holds {
-            return Ok(None);
+            return None;
         }
         // A comparison keeps the vector's value, on whichever side it stands.
-        Ok(Some(match point {
+        Some(match point {
             Point::Float(value) if plan.op.is_comparison() => Made::Float(value),
             Point::Histogram(histogram) if plan.op.is_comparison() => Made::Histogram(Arc::clone(histogram)),
             _ => outcome.made,
-        }))
+        })
     }
 
     pub(super) fn vector_vector(
@@ -89,6 +83,10 @@ impl Evaluator<'_> {
                 self.check_alive()?;
             }
             join.step(grid, index)?;
+            // Of several in one step only the last is told, as upstream has it.
+            if let Some(note) = join.last_note.take() {
+                self.note(note, plan.span);
+            }
         }
         let mut memory = self.budget.reservation();
         memory.grow(join.merger.byte_len())?;
@@ -155,6 +153,7 @@ struct Join<'a> {
     matched: HashSet<usize>,
     results: HashMap<(Operand, Operand), Labels>,
     merger: Merger,
+    last_note: Option<Note>,
 }
 
 impl<'a> Join<'a> {
@@ -180,6 +179,7 @@ impl<'a> Join<'a> {
             matched: HashSet::new(),
             results: HashMap::new(),
             merger: Merger::default(),
+            last_note: None,
         }
     }
 
@@ -267,15 +267,15 @@ impl<'a> Join<'a> {
     ) -> Result<(), EvalError> {
         let plan = self.plan;
         let (left, right) = if self.is_swapped { (one.1, many.1) } else { (many.1, one.1) };
-        let outcome = match sample_binary(plan.op, left, right, plan.span)? {
+        let outcome = match sample_binary(plan.op, left, right) {
             Ok(outcome) => outcome,
             Err(note) => {
-                self.note(note, plan.span);
+                self.last_note = Some(note);
                 return Ok(());
             }
         };
-        for note in outcome.notes {
-            self.note(note, plan.span);
+        if let Some(note) = outcome.note {
+            self.last_note = Some(note);
         }
         let made = if plan.is_bool { Made::Float(f64::from(u8::from(outcome.holds))) } else { outcome.made };
         let labels = self.result_labels(many.0, one.0);
@@ -296,10 +296,6 @@ impl<'a> Join<'a> {
         let drop_name = plan.is_bool && self.evaluator.features.delayed_name_removal;
         let key = PointKey { labels: &labels, drop_name, steps: grid.steps, index, newest };
         self.merger.add_point(&key, made)
-    }
-
-    fn note(&self, note: Note, span: Span) {
-        self.evaluator.note(note, span);
     }
 
     #[expect(clippy::unused_self, reason = "reads better beside the other operand's")]

@@ -16,6 +16,7 @@ mod aggregate;
 mod binary;
 mod budget;
 mod classic;
+mod info;
 mod kernels;
 mod labels;
 mod map;
@@ -183,7 +184,7 @@ impl<'a> Evaluator<'a> {
                 self.label_join(input, target, separator, sources, grid, sink)
             }
             VectorPlan::Sort { input, by, span } => self.sort(input, by, *span, grid, sink),
-            VectorPlan::Info(plan) => Err(EvalError::Unsupported { feature: "info()", span: plan.span }),
+            VectorPlan::Info(plan) => self.info(plan, grid, sink),
             VectorPlan::Aggregate(plan) => self.aggregate(plan, grid, sink),
             VectorPlan::VectorScalar(plan) => self.vector_scalar(plan, grid, sink),
             VectorPlan::VectorVector(plan) => self.vector_vector(plan, grid, sink),

@@ -3,6 +3,7 @@
 //! Rule: exponential buckets are interpolated on a logarithmic scale, custom ones and the zero bucket on a
 //! linear one.
 
+use datamodel::histogram::Bucket;
 use datamodel::{Histogram, Labels};
 
 use crate::annotations::Note;
@@ -40,7 +41,14 @@ impl Evaluator<'_> {
                 break;
             }
         }
-        let Some(mut bucket) = bucket else { return f64::NAN };
+        // Only NaN has been observed: no bucket at all.
+        let mut bucket = bucket.unwrap_or(Bucket {
+            lower: 0.0,
+            upper: 0.0,
+            is_lower_inclusive: false,
+            is_upper_inclusive: false,
+            count: 0.0,
+        });
         if histogram.has_custom_buckets() {
             if equal(bucket.lower, f64::NEG_INFINITY) {
                 if bucket.upper <= 0.0 {
@@ -134,7 +142,7 @@ impl Evaluator<'_> {
 }
 
 /// The zero bucket reaches only to the side on which there are buckets.
-fn one_sided(histogram: &Histogram, bucket: &mut datamodel::histogram::Bucket) {
+fn one_sided(histogram: &Histogram, bucket: &mut Bucket) {
     match (histogram.negative_buckets.is_empty(), histogram.positive_buckets.is_empty()) {
         (true, false) => bucket.lower = 0.0,
         (false, true) => bucket.upper = 0.0,
@@ -143,7 +151,7 @@ fn one_sided(histogram: &Histogram, bucket: &mut datamodel::histogram::Bucket) {
 }
 
 /// The value at a fraction of a bucket.
-fn within(bucket: &datamodel::histogram::Bucket, fraction: f64, is_custom: bool) -> f64 {
+fn within(bucket: &Bucket, fraction: f64, is_custom: bool) -> f64 {
     if is_custom || (bucket.lower <= 0.0 && bucket.upper >= 0.0) {
         return bucket.lower + (bucket.upper - bucket.lower) * fraction;
     }

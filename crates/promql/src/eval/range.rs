@@ -25,8 +25,11 @@ pub(super) struct Run {
     pub(super) times: Vec<i64>,
     pub(super) values: Vec<f64>,
     pub(super) histograms: Vec<(i64, Arc<Histogram>)>,
-    /// Places where a float is smaller than the one before it.
+    /// Places where a float is smaller than the one before it, or its counter started anew.
     pub(super) drops: Vec<usize>,
+    /// Start of each float and of each histogram (0 where unknown); empty where none is known.
+    pub(super) starts: Vec<i64>,
+    pub(super) histogram_starts: Vec<i64>,
 }
 
 /// What one step sees of a run.
@@ -39,6 +42,9 @@ pub(super) struct Window<'a> {
     pub(super) drops: &'a [usize],
     /// Place of the first float in the run; `drops` counts from the run's start.
     pub(super) first: usize,
+    /// Starts beside the floats and histograms; empty where none is known.
+    pub(super) starts: &'a [i64],
+    pub(super) histogram_starts: &'a [i64],
 }
 
 impl Window<'_> {
@@ -62,6 +68,7 @@ impl Run {
         if is_plain {
             run.times = std::mem::take(&mut samples.timestamps);
             run.values = std::mem::take(&mut samples.values);
+            run.starts = std::mem::take(&mut samples.starts);
             return run;
         }
         let mut histograms = samples.histograms.iter().peekable();
@@ -69,10 +76,12 @@ impl Run {
             if let Some((_, histogram)) = histograms.next_if(|(place, _)| *place == index) {
                 if !is_stale_nan(histogram.sum) {
                     run.histograms.push((at, Arc::clone(histogram)));
+                    run.histogram_starts.extend(samples.starts.get(index));
                 }
             } else if !is_stale_nan(value) {
                 run.times.push(at);
                 run.values.push(value);
+                run.starts.extend(samples.starts.get(index));
             }
         }
         run
@@ -102,7 +111,15 @@ impl Run {
 
     fn find_drops(&mut self) {
         let pairs = self.values.windows(2).enumerate();
-        self.drops = pairs.filter(|(_, pair)| matches!(pair, [a, b] if b < a)).map(|(at, _)| at + 1).collect();
+        let is_drop = |(at, pair): &(usize, &[f64])| {
+            matches!(pair, [a, b] if b < a) || is_restart_between(&self.times, &self.starts, *at)
+        };
+        self.drops = pairs.filter(is_drop).map(|(at, _)| at + 1).collect();
+    }
+
+    fn forget_starts(&mut self) {
+        self.starts.clear();
+        self.histogram_starts.clear();
     }
 
     /// The samples after `start` up to and with `end`.
@@ -122,8 +139,27 @@ impl Run {
             histograms: self.histograms.get(first_histogram..last_histogram).unwrap_or_default(),
             drops: self.drops.get(first_drop..last_drop).unwrap_or_default(),
             first,
+            starts: self.starts.get(first..last).unwrap_or_default(),
+            histogram_starts: self.histogram_starts.get(first_histogram..last_histogram).unwrap_or_default(),
         }
     }
+}
+
+/// Whether the sample behind place `at` belongs to a counter that started after the sample at `at`.
+///
+/// A start at the very time of the sample before is a restart only if that sample's own start is known:
+/// deltas look like that, but so does a counter whose start is not known.
+pub(super) fn is_restart(before: (i64, i64), next: (i64, i64)) -> bool {
+    let ((before_time, before_start), (next_time, next_start)) = (before, next);
+    if next_start == 0 || next_start >= next_time || next_start < before_time {
+        return false;
+    }
+    next_start > before_time || (before_start != 0 && before_start < before_time)
+}
+
+fn is_restart_between(times: &[i64], starts: &[i64], at: usize) -> bool {
+    let sample = |at: usize| Some((*times.get(at)?, *starts.get(at)?));
+    matches!((sample(at), sample(at + 1)), (Some(before), Some(next)) if is_restart(before, next))
 }
 
 /// A subquery may skip samples or see one twice, so that hints about resets no longer hold.
@@ -225,7 +261,11 @@ impl Evaluator<'_> {
     ) -> Result<(), EvalError> {
         let (before, after) = self.reach(plan);
         self.runs(plan, grid, &mut |series| {
-            if matches!(function, RangeFunction::Rate | RangeFunction::Increase) {
+            use RangeFunction::{Increase, Irate, Rate, Resets};
+            if !(self.features.start_timestamps && matches!(function, Rate | Increase | Irate | Resets)) {
+                series.run.forget_starts();
+            }
+            if matches!(function, Rate | Increase) {
                 series.run.find_drops();
             }
             let run = &*series.run;
@@ -261,7 +301,7 @@ impl Evaluator<'_> {
             if column.is_empty() {
                 return Ok(());
             }
-            if matches!(function, RangeFunction::Rate | RangeFunction::Increase) {
+            if matches!(function, Rate | Increase) {
                 self.check_counter(series.labels, &column, plan.span);
             }
             let newest = series.newest.unwrap_or(newest);

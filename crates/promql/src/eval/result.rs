@@ -51,7 +51,7 @@ impl EvalSeries {
 impl Evaluator<'_> {
     pub(crate) fn answer(&self, plan: &Plan, grid: Grid) -> Result<Answer, EvalError> {
         match plan {
-            Plan::String(text) => Ok(Answer::String(text.clone())),
+            Plan::String(text) => Ok(Answer::String(text.to_text())),
             Plan::Scalar(plan) => {
                 let column = self.scalar(plan, grid)?;
                 Ok(Answer::Scalar((0..grid.steps).map(|index| column.at(index)).collect()))

@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
+use datamodel::histogram::CounterResetHint;
 use datamodel::time::TimeRange;
-use datamodel::{Timestamp, is_stale_nan};
+use datamodel::{Histogram, Labels, Timestamp, is_stale_nan};
 use storage::{Samples, SelectHints};
 
 use crate::annotations::Note;
@@ -16,7 +17,7 @@ use crate::eval::{Evaluator, Sink};
 use crate::plan::SelectorPlan;
 
 /// Takes the labels and samples of each series of a selector.
-type ReadSink<'s> = dyn FnMut(&datamodel::Labels, &mut Samples) -> Result<(), EvalError> + 's;
+type ReadSink<'s> = dyn FnMut(&Labels, &mut Samples) -> Result<(), EvalError> + 's;
 
 impl Evaluator<'_> {
     /// Reads the series of a selector one after the other, from `before` ms before the first step's data
@@ -47,6 +48,9 @@ impl Evaluator<'_> {
             samples.clear();
             series.read(range, &mut samples)?;
             memory.resize(samples.timestamps.capacity().saturating_mul(16))?;
+            if selector.is_statistics {
+                keep_statistics(&mut samples);
+            }
             if !samples.is_empty() {
                 sink(series.labels(), &mut samples)?;
             }
@@ -65,10 +69,7 @@ impl Evaluator<'_> {
                 newest = newest.max(sample_time);
                 column.set_made(index, made);
             });
-            if column.is_empty() {
-                return Ok(());
-            }
-            sink(EvalSeries { labels: labels.clone(), drop_name: false, column, newest })
+            push_unless_empty(labels, false, column, newest, sink)
         })
     }
 
@@ -113,22 +114,38 @@ impl Evaluator<'_> {
         grid: Grid,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
-        if is_start {
-            return Err(EvalError::Unsupported { feature: "start_timestamp()", span: selector.span });
-        }
         self.dropping_names(selector.has_fixed_name(), sink, &mut |sink| {
             self.read_series(selector, grid, self.lookback, 0, &mut |labels, samples| {
                 let mut column = Column::new(grid.steps);
                 let mut newest = NO_INPUT;
-                self.each_step(selector, grid, samples, |index, _, sample_time, _| {
+                self.each_step(selector, grid, samples, |index, place, sample_time, _| {
                     newest = newest.max(sample_time);
-                    column.set(index, sample_time as f64 / 1000.0);
+                    let time = if is_start { samples.starts.get(place).copied().unwrap_or(0) } else { sample_time };
+                    column.set(index, time as f64 / 1000.0);
                 });
-                if column.is_empty() {
-                    return Ok(());
-                }
-                sink(EvalSeries { labels: labels.clone(), drop_name: true, column, newest })
+                push_unless_empty(labels, true, column, newest, sink)
             })
+        })
+    }
+
+    /// The times (Unix milliseconds) of the samples that count at each step; histograms stay histograms.
+    pub(super) fn sample_times(
+        &self,
+        selector: &SelectorPlan,
+        grid: Grid,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        self.read_series(selector, grid, self.lookback, 0, &mut |labels, samples| {
+            let mut column = Column::new(grid.steps);
+            let mut newest = NO_INPUT;
+            self.each_step(selector, grid, samples, |index, _, sample_time, made| {
+                newest = newest.max(sample_time);
+                match made {
+                    Made::Float(_) => column.set(index, sample_time as f64),
+                    made @ Made::Histogram(_) => column.set_made(index, made),
+                }
+            });
+            push_unless_empty(labels, false, column, newest, sink)
         })
     }
 
@@ -149,20 +166,52 @@ impl Evaluator<'_> {
                 let made = if window.histograms.is_empty() {
                     window.smoothed_at(at).map(Made::Float)
                 } else {
-                    return Err(EvalError::Unsupported {
-                        feature: "smoothed selectors of native histograms",
-                        span: selector.span,
-                    });
+                    self.smoothed_histogram_at(&window, at, metric, selector.span).map(Made::from)
                 };
                 if let Some(made) = made {
                     column.set_made(index, made);
                     newest = newest.max(window.newest());
                 }
             }
-            if column.is_empty() {
-                return Ok(());
-            }
-            sink(EvalSeries { labels: labels.clone(), drop_name: false, column, newest })
+            push_unless_empty(labels, false, column, newest, sink)
         })
+    }
+}
+
+fn push_unless_empty(
+    labels: &Labels,
+    drop_name: bool,
+    column: Column,
+    newest: i64,
+    sink: &mut Sink<'_>,
+) -> Result<(), EvalError> {
+    if column.is_empty() {
+        return Ok(());
+    }
+    sink(EvalSeries { labels: labels.clone(), drop_name, column, newest })
+}
+
+/// Leaves count and sum of native histograms, and what their buckets say about counter resets.
+fn keep_statistics(samples: &mut Samples) {
+    let mut last: Option<Arc<Histogram>> = None;
+    for (_, histogram) in &mut samples.histograms {
+        let mut kept = Histogram {
+            counter_reset_hint: histogram.counter_reset_hint,
+            schema: histogram.schema,
+            count: histogram.count,
+            sum: histogram.sum,
+            ..Histogram::default()
+        };
+        if !is_stale_nan(histogram.sum) {
+            if let (CounterResetHint::Unknown, Some(last)) = (histogram.counter_reset_hint, &last) {
+                kept.counter_reset_hint = if histogram.is_reset_from(last) {
+                    CounterResetHint::CounterReset
+                } else {
+                    CounterResetHint::NotCounterReset
+                };
+            }
+            last = Some(Arc::clone(histogram));
+        }
+        *histogram = Arc::new(kept);
     }
 }

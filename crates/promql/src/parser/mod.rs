@@ -23,7 +23,7 @@ use crate::features::Features;
 use crate::lexer::{Token, TokenKind, tokenize};
 use crate::span::{Position, Span};
 
-pub(crate) use number::MAX_DURATION_SECONDS;
+pub(crate) use number::{MAX_DURATION_SECONDS, parse_number};
 
 /// How deep expressions may nest. The tree is walked by recursion; this keeps it within a thread's stack.
 pub const MAX_DEPTH: usize = 200;

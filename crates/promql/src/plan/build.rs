@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::ast::{Aggregate, AggregateOp, Binary, Expr, ExprKind, StringLiteral, Subquery, Unary, VectorSelector};
+use crate::ast::{
+    Aggregate, AggregateOp, Binary, BinaryOp, Expr, ExprKind, StringLiteral, Subquery, Unary, VectorSelector,
+};
 use crate::error::EvalError;
 use crate::eval::scalar_binary;
 use crate::features::Features;
@@ -21,7 +23,7 @@ use crate::span::Span;
 ///
 /// A duration is out of range, an argument can never be right, or a part is not supported.
 pub(crate) fn build(expr: &Expr, query: QueryRange, options: BuildOptions) -> Result<Plan, EvalError> {
-    let builder = Builder { query, options, function: "" };
+    let builder = Builder { query, options, function: "", statistics: Statistics::Unknown };
     Ok(builder.expr(expr)?.hoisted())
 }
 
@@ -67,6 +69,31 @@ pub(super) struct Builder {
     pub(super) options: BuildOptions,
     /// The function or aggregation around the node.
     pub(super) function: &'static str,
+    pub(super) statistics: Statistics,
+}
+
+/// Whether only count and sum of native histograms are needed. Their counter resets are then found while
+/// reading, which is what upstream's annotations tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Statistics {
+    /// No function has said so.
+    Unknown,
+    /// `histogram_count` and its kin stand around the node.
+    Enough,
+    /// Something around the node needs the buckets, or sees only some samples.
+    NotEnough,
+}
+
+impl Statistics {
+    pub(super) const fn within(self, function: &str) -> Self {
+        match (self, function.as_bytes()) {
+            (Self::NotEnough, _) | (_, b"histogram_quantile" | b"histogram_quantiles" | b"histogram_fraction") => {
+                Self::NotEnough
+            }
+            (_, b"histogram_count" | b"histogram_sum" | b"histogram_avg") => Self::Enough,
+            (statistics, _) => statistics,
+        }
+    }
 }
 
 /// A tree that the type check let through never has this; it is an error all the same, not a panic.
@@ -93,7 +120,7 @@ impl Builder {
         match &expr.kind {
             ExprKind::Number(number) => Ok(Built::constant(number.value)),
             ExprKind::String(text) => {
-                Ok(Built { plan: Plan::String(text.to_text()), is_invariant: true, is_worth_hoisting: false })
+                Ok(Built { plan: Plan::String(text.clone()), is_invariant: true, is_worth_hoisting: false })
             }
             ExprKind::Paren(inner) => self.expr(inner),
             ExprKind::Selector(selector) => {
@@ -123,6 +150,7 @@ impl Builder {
             offset: self.query.offset(&selector.offset)?,
             at: self.query.at(selector.at),
             mode: selector.mode,
+            is_statistics: self.statistics == Statistics::Enough,
             span,
             function: self.function,
         })
@@ -134,7 +162,7 @@ impl Builder {
             Some(step) => self.query.positive(step)?,
             None => 0,
         };
-        let inner = self.expr(&subquery.expr)?;
+        let inner = Self { statistics: Statistics::NotEnough, ..self }.expr(&subquery.expr)?;
         let inner = Built { is_worth_hoisting: true, ..inner }.hoisted();
         let at = self.query.at(subquery.at);
         let plan = SubqueryPlan {
@@ -162,7 +190,9 @@ impl Builder {
     }
 
     fn binary(self, binary: &Binary, span: Span) -> Result<Built, EvalError> {
-        let plain = Self { function: "", ..self };
+        let is_trim = matches!(binary.op, BinaryOp::TrimLower | BinaryOp::TrimUpper);
+        let statistics = if is_trim { Statistics::NotEnough } else { self.statistics };
+        let plain = Self { function: "", statistics, ..self };
         let left = plain.expr(&binary.left)?;
         let right = plain.expr(&binary.right)?;
         let is_invariant = left.is_invariant && right.is_invariant;

@@ -50,8 +50,21 @@ impl Args {
 
     fn string(&mut self) -> Result<String, EvalError> {
         match self.next()? {
-            (Plan::String(text), _) => Ok(text),
+            (Plan::String(text), _) => Ok(text.to_text()),
             (_, span) => Err(mistyped(span)),
+        }
+    }
+
+    /// A text that must be a label name.
+    fn label(&mut self, role: &str, function: &str) -> Result<String, EvalError> {
+        let (plan, span) = self.next()?;
+        let Plan::String(text) = plan else { return Err(mistyped(span)) };
+        match text.as_str() {
+            Some(name) if !name.is_empty() => Ok(name.to_owned()),
+            _ => {
+                let message = format!("invalid {role} label name in {function}(): {}", text.to_text());
+                Err(EvalError::InvalidArgument { message, span })
+            }
         }
     }
 
@@ -70,7 +83,7 @@ impl Builder {
         if let Some(value) = self.query_constant(name) {
             return Ok(Built::constant(value));
         }
-        let inner = Self { function: name, ..self };
+        let inner = Self { function: name, statistics: self.statistics.within(name), ..self };
         let exprs: Vec<&Expr> = call.args.iter().map(Expr::unwrapped).collect();
         let mut args = Vec::with_capacity(exprs.len());
         for expr in &exprs {
@@ -133,7 +146,7 @@ impl Builder {
                 VectorPlan::Sort { input, by, span }
             }
             "label_replace" => label_replace(&mut args, span)?,
-            "label_join" => label_join(&mut args, span)?,
+            "label_join" => label_join(&mut args)?,
             "histogram_quantile" => {
                 let quantiles = vec![args.scalar_arg()?];
                 let input = args.vector()?;
@@ -157,10 +170,41 @@ impl Builder {
             }
             "info" => {
                 let input = args.vector()?;
-                VectorPlan::Info(InfoPlan { input, span })
+                let matchers = match exprs.get(1).map(|expr| &expr.kind) {
+                    Some(ExprKind::Selector(selector)) => selector.matchers.clone(),
+                    _ => Vec::new(),
+                };
+                let (at, offset) = match exprs.first() {
+                    Some(expr) => self.first_selector_time(expr)?.unwrap_or_default(),
+                    None => (None, 0),
+                };
+                VectorPlan::Info(InfoPlan { input, matchers, at, offset, span })
             }
             _ => return Err(EvalError::Unsupported { feature: call.function.name, span }),
         }))
+    }
+
+    /// `@` and offset of the first selector, with those of the subqueries around it up to the first `@`.
+    fn first_selector_time(self, expr: &Expr) -> Result<Option<(Option<i64>, i64)>, EvalError> {
+        let own = match &expr.kind {
+            ExprKind::Selector(selector) => Some(selector),
+            ExprKind::Range(range) => Some(&range.selector),
+            _ => None,
+        };
+        if let Some(selector) = own {
+            return Ok(Some((self.query.at(selector.at), self.query.offset(&selector.offset)?)));
+        }
+        for child in expr.children() {
+            let Some((at, offset)) = self.first_selector_time(child)? else { continue };
+            return Ok(Some(match &expr.kind {
+                ExprKind::Subquery(subquery) if at.is_none() => {
+                    let outer = self.query.offset(&subquery.offset)?;
+                    (self.query.at(subquery.at), offset.saturating_add(outer))
+                }
+                _ => (at, offset),
+            }));
+        }
+        Ok(None)
     }
 
     /// `timestamp` and `start_timestamp`: of a selector's samples, else of the steps.
@@ -310,28 +354,17 @@ fn map_function(name: &str, args: &Args, exprs: &[&Expr]) -> Result<Option<MapFu
 
 fn label_replace(args: &mut Args, span: Span) -> Result<VectorPlan, EvalError> {
     let input = args.vector()?;
-    let (target, replacement) = (args.string()?, args.string()?);
+    let (target, replacement) = (args.label("destination", "label_replace")?, args.string()?);
     let (source, pattern) = (args.string()?, args.string()?);
-    if target.is_empty() {
-        let message = format!("invalid destination label name in label_replace(): {target}");
-        return Err(EvalError::InvalidArgument { message, span });
-    }
     Ok(VectorPlan::LabelReplace(LabelReplacePlan { input, target, replacement, source, pattern, span }))
 }
 
-fn label_join(args: &mut Args, span: Span) -> Result<VectorPlan, EvalError> {
+fn label_join(args: &mut Args) -> Result<VectorPlan, EvalError> {
     let input = args.vector()?;
-    let (target, separator) = (args.string()?, args.string()?);
-    let sources = args.strings()?;
-    let problem = if sources.iter().any(String::is_empty) {
-        Some("invalid source label name in label_join(): ")
-    } else if target.is_empty() {
-        Some("invalid destination label name in label_join(): ")
-    } else {
-        None
-    };
-    if let Some(message) = problem {
-        return Err(EvalError::InvalidArgument { message: message.to_owned(), span });
+    let (target, separator) = (args.label("destination", "label_join")?, args.string()?);
+    let mut sources = Vec::new();
+    while args.plans.len() > 0 {
+        sources.push(args.label("source", "label_join")?);
     }
     Ok(VectorPlan::LabelJoin { input, target, separator, sources })
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use datamodel::{Labels, Matcher};
 
-use crate::ast::{AggregateOp, BinaryOp, Matching, RangeMode};
+use crate::ast::{AggregateOp, BinaryOp, Matching, RangeMode, StringLiteral};
 use crate::span::Span;
 
 pub(crate) use build::BuildOptions;
@@ -37,7 +37,7 @@ pub(crate) enum Plan {
     Scalar(ScalarPlan),
     Vector(VectorPlan),
     Range(RangePlan),
-    String(String),
+    String(StringLiteral),
 }
 
 /// Yields one number at each step.
@@ -66,6 +66,7 @@ pub(crate) struct SelectorPlan {
     pub(crate) at: Option<i64>,
     pub(crate) mode: RangeMode,
     /// Only count and sum of native histograms are needed.
+    pub(crate) is_statistics: bool,
     pub(crate) span: Span,
     /// The function around the selector, for the storage.
     pub(crate) function: &'static str,
@@ -333,6 +334,11 @@ pub(crate) struct LabelReplacePlan {
 #[derive(Clone, Debug)]
 pub(crate) struct InfoPlan {
     pub(crate) input: Box<VectorPlan>,
+    /// The matchers of the second argument.
+    pub(crate) matchers: Vec<Matcher>,
+    /// Time and offset of the info series: those of the first selector in the first argument.
+    pub(crate) at: Option<i64>,
+    pub(crate) offset: i64,
     pub(crate) span: Span,
 }
 

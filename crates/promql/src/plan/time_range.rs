@@ -93,8 +93,9 @@ impl Reads {
             VectorPlan::LabelReplace(plan) => self.vector(&plan.input, grid),
             VectorPlan::Info(plan) => {
                 self.vector(&plan.input, grid);
-                // Info series are looked up at the times of the input.
-                self.add(grid.start.saturating_sub(self.lookback), grid.end());
+                let data_time = |at: i64| plan.at.unwrap_or(at).saturating_sub(plan.offset);
+                let start = data_time(grid.start).saturating_sub(self.lookback);
+                self.add(start, data_time(grid.end()));
             }
             VectorPlan::HistogramQuantile(plan) => {
                 plan.quantiles.iter().for_each(|arg| self.scalar(&arg.plan, grid));

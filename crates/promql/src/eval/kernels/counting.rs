@@ -7,17 +7,20 @@ use std::sync::Arc;
 use datamodel::Histogram;
 
 use crate::ast::RangeMode;
-use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::kernels::Call;
+use crate::eval::range::is_restart;
 use crate::eval::series::Made;
 use crate::numbers::equal;
 
 #[derive(Clone, Copy)]
 enum Neighbour<'a> {
-    Float(f64),
-    Histogram(&'a Arc<Histogram>),
+    Float(f64, Times),
+    Histogram(&'a Arc<Histogram>, Times),
 }
+
+/// Time of a sample and start of its counter.
+type Times = (i64, i64);
 
 impl<'a> Call<'a> {
     /// The places where counting starts: 0 and 0, or with `anchored` the newest sample at or before the
@@ -46,9 +49,10 @@ impl<'a> Call<'a> {
     }
 
     /// All samples in order of time, floats and histograms mixed.
-    fn neighbours(&self, starts: (usize, usize)) -> impl Iterator<Item = Neighbour<'a>> {
+    fn neighbours(&self, first: (usize, usize)) -> impl Iterator<Item = Neighbour<'a>> {
         let (times, values, histograms) = (self.window.times, self.window.values, self.window.histograms);
-        let (mut float, mut histogram) = starts;
+        let (starts, histogram_starts) = (self.window.starts, self.window.histogram_starts);
+        let (mut float, mut histogram) = first;
         std::iter::from_fn(move || {
             let takes_float = match (times.get(float), histograms.get(histogram)) {
                 (Some(at), Some((histogram_at, _))) => at < histogram_at,
@@ -58,10 +62,12 @@ impl<'a> Call<'a> {
             };
             if takes_float {
                 float += 1;
-                values.get(float - 1).copied().map(Neighbour::Float)
+                let sample_times = (*times.get(float - 1)?, starts.get(float - 1).copied().unwrap_or(0));
+                values.get(float - 1).map(|value| Neighbour::Float(*value, sample_times))
             } else {
                 histogram += 1;
-                histograms.get(histogram - 1).map(|(_, histogram)| Neighbour::Histogram(histogram))
+                let start = histogram_starts.get(histogram - 1).copied().unwrap_or(0);
+                histograms.get(histogram - 1).map(|(at, value)| Neighbour::Histogram(value, (*at, start)))
             }
         })
     }
@@ -81,21 +87,23 @@ impl<'a> Call<'a> {
 impl Evaluator<'_> {
     pub(super) fn changes(call: &Call<'_>) -> Option<Made> {
         call.count_pairs(|before, next| match (before, next) {
-            (Neighbour::Float(before), Neighbour::Float(next)) => {
+            (Neighbour::Float(before, _), Neighbour::Float(next, _)) => {
                 !(equal(before, next) || before.is_nan() && next.is_nan())
             }
-            (Neighbour::Histogram(before), Neighbour::Histogram(next)) => !before.same_data(next),
+            (Neighbour::Histogram(before, _), Neighbour::Histogram(next, _)) => !before.same_data(next),
             _ => true,
         })
     }
 
-    pub(super) fn resets(call: &Call<'_>) -> Result<Option<Made>, EvalError> {
-        if call.window.histograms.len() > 1 {
-            return Err(EvalError::Unsupported { feature: "resets of native histograms", span: call.span });
-        }
-        Ok(call.count_pairs(|before, next| match (before, next) {
-            (Neighbour::Float(before), Neighbour::Float(next)) => next < before,
+    pub(super) fn resets(call: &Call<'_>) -> Option<Made> {
+        call.count_pairs(|before, next| match (before, next) {
+            (Neighbour::Float(before, times), Neighbour::Float(next, next_times)) => {
+                next < before || is_restart(times, next_times)
+            }
+            (Neighbour::Histogram(before, times), Neighbour::Histogram(next, next_times)) => {
+                is_restart(times, next_times) || next.is_reset_from(before)
+            }
             _ => true,
-        }))
+        })
     }
 }

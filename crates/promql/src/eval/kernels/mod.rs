@@ -2,15 +2,19 @@
 //!
 //! - `rate`: rate, increase, delta, irate, idelta; `extended`: the same for `anchored` and `smoothed`;
 //!   `over_time`: aggregations; `regression`: deriv, `predict_linear`, smoothing; `counting`: changes, resets;
-//!   `histograms`: the same for native histograms.
+//!   `histograms`, `extended_histograms`: the same for native histograms.
 //!
 //! Rule: a kernel sees a window that is not empty and answers one sample or none.
 
 mod counting;
 mod extended;
+mod extended_histograms;
+mod histograms;
 mod over_time;
 mod rate;
 mod regression;
+
+pub(super) use histograms::{HistogramMean, ResetHints};
 
 use crate::annotations::Note;
 use crate::ast::RangeMode;
@@ -58,15 +62,15 @@ impl Evaluator<'_> {
     pub(super) fn kernel(&self, function: RangeFunction, call: &Call<'_>) -> Result<Option<Made>, EvalError> {
         use RangeFunction as F;
         Ok(match function {
-            F::Rate => self.extrapolated(call, true, true)?,
-            F::Increase => self.extrapolated(call, true, false)?,
-            F::Delta => self.extrapolated(call, false, false)?,
-            F::Irate => self.instant_change(call, true)?,
-            F::Idelta => self.instant_change(call, false)?,
+            F::Rate => self.extrapolated(call, true, true),
+            F::Increase => self.extrapolated(call, true, false),
+            F::Delta => self.extrapolated(call, false, false),
+            F::Irate => self.instant_change(call, true),
+            F::Idelta => self.instant_change(call, false),
             F::Changes => Self::changes(call),
-            F::Resets => Self::resets(call)?,
-            F::SumOverTime => self.sum_over_time(call)?,
-            F::AvgOverTime => self.avg_over_time(call)?,
+            F::Resets => Self::resets(call),
+            F::SumOverTime => self.sum_over_time(call),
+            F::AvgOverTime => self.avg_over_time(call),
             F::Deriv => self.deriv(call),
             F::PredictLinear => self.predict_linear(call),
             F::DoubleExponentialSmoothing => self.double_exponential_smoothing(call)?,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use datamodel::sum::KahanSum;
 
 use crate::annotations::Note;
-use crate::error::EvalError;
 use crate::eval::Evaluator;
 use crate::eval::kernels::Call;
 use crate::eval::series::Made;
@@ -26,35 +25,35 @@ impl Evaluator<'_> {
         Made::Float((call.window.times.len() + call.window.histograms.len()) as f64)
     }
 
-    pub(super) fn sum_over_time(&self, call: &Call<'_>) -> Result<Option<Made>, EvalError> {
+    pub(super) fn sum_over_time(&self, call: &Call<'_>) -> Option<Made> {
         if call.has_both_kinds() {
             self.note_mixed(call, call.span);
-            return Ok(None);
+            return None;
         }
         if !call.window.histograms.is_empty() {
-            return Err(EvalError::Unsupported { feature: "sum_over_time of native histograms", span: call.span });
+            return self.histograms_over_time(call, false);
         }
         let mut sum = KahanSum::default();
         for value in call.window.values {
             sum.add(*value);
         }
-        Ok(Some(Made::Float(if sum.sum.is_infinite() { sum.sum } else { sum.total() })))
+        Some(Made::Float(if sum.sum.is_infinite() { sum.sum } else { sum.total() }))
     }
 
-    pub(super) fn avg_over_time(&self, call: &Call<'_>) -> Result<Option<Made>, EvalError> {
+    pub(super) fn avg_over_time(&self, call: &Call<'_>) -> Option<Made> {
         if call.has_both_kinds() {
             self.note_mixed(call, call.span);
-            return Ok(None);
+            return None;
         }
         if !call.window.histograms.is_empty() {
-            return Err(EvalError::Unsupported { feature: "avg_over_time of native histograms", span: call.span });
+            return self.histograms_over_time(call, true);
         }
-        let Some((first, rest)) = call.window.values.split_first() else { return Ok(None) };
+        let (first, rest) = call.window.values.split_first()?;
         let mut mean = Mean::new(*first);
         for value in rest {
             mean.add(*value);
         }
-        Ok(Some(Made::Float(mean.value())))
+        Some(Made::Float(mean.value()))
     }
 
     pub(super) fn first_over_time(call: &Call<'_>) -> Option<Made> {
