@@ -2,7 +2,11 @@
 //!
 //! Rule: time passes only when everything waits, so that every timestamp is exact.
 
+mod hostile;
+mod overlay;
 mod pages;
+mod pulling;
+mod rows;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -58,6 +62,8 @@ pub(super) struct FakeNet {
     requests: Mutex<Vec<(String, Instant, http::request::Parts)>>,
     connections: Mutex<JoinSet<()>>,
     opened: Mutex<usize>,
+    /// Requests that are being answered, and the most at once.
+    busy: Mutex<(usize, usize)>,
 }
 
 impl FakeNet {
@@ -76,6 +82,20 @@ impl FakeNet {
     pub(super) fn last_request(&self, host: &str) -> http::request::Parts {
         let requests = self.requests.lock().unwrap();
         requests.iter().rfind(|(of, ..)| of == host).unwrap().2.clone()
+    }
+
+    pub(super) fn most_at_once(&self) -> usize {
+        self.busy.lock().unwrap().1
+    }
+
+    fn begin(&self) {
+        let mut busy = self.busy.lock().unwrap();
+        busy.0 += 1;
+        busy.1 = busy.1.max(busy.0);
+    }
+
+    fn end(&self) {
+        self.busy.lock().unwrap().0 -= 1;
     }
 
     pub(super) fn opened(&self) -> usize {
@@ -102,7 +122,9 @@ impl Connector for FakeConnector {
                     let parts = request.into_parts().0;
                     net.requests.lock().unwrap().push((host.clone(), Instant::now(), parts));
                     let answer = net.hosts.lock().unwrap().get(&host).cloned().unwrap();
+                    net.begin();
                     sleep_until(Instant::now() + answer.delay).await;
+                    net.end();
                     let mut response = Response::new(Full::new(Bytes::from(answer.body)));
                     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap();
                     let headers = response.headers_mut();
@@ -142,6 +164,7 @@ pub(super) struct World {
     pub(super) handle: ScrapeHandle,
     pub(super) groups: watch::Sender<Vec<TargetGroup>>,
     pub(super) registry: Registry,
+    clock: Arc<FollowingClock>,
     shutdown: CancellationToken,
     manager: JoinSet<()>,
 }
@@ -182,7 +205,8 @@ impl World {
         let options = ScrapeOptions { connector, ..ScrapeOptions::default() };
         let appendable: Arc<dyn Appendable> = Arc::<MemoryStorage>::clone(&storage);
         let clock = Arc::new(FollowingClock(Instant::now()));
-        let manager = ScrapeManager::new(options, appendable, clock, &registry).unwrap();
+        let manager_clock: Arc<dyn Clock> = Arc::<FollowingClock>::clone(&clock);
+        let manager = ScrapeManager::new(options, appendable, manager_clock, &registry).unwrap();
         let handle = manager.handle();
         let (groups, watched) = watch::channel(vec![group]);
         let shutdown = CancellationToken::new();
@@ -190,7 +214,7 @@ impl World {
         tasks.spawn(manager.run(shutdown.clone()));
         let discoverers: Vec<Box<dyn discovery::Discoverer>> = vec![Box::new(WatchedDiscoverer::new(watched))];
         handle.apply(vec![Job { config, discoverers }]).await.unwrap();
-        Self { net, storage, handle, groups, registry, shutdown, manager: tasks }
+        Self { net, storage, handle, groups, registry, clock, shutdown, manager: tasks }
     }
 
     /// Lets time pass.
@@ -205,8 +229,9 @@ impl World {
         };
         loop {
             if let Some(status) = self.handle.active_targets().into_iter().find(scraped) {
-                self.pass(INTERVAL / 2).await;
-                return status.last_scrape.unwrap().unix_ms();
+                let at = status.last_scrape.unwrap();
+                self.pass(INTERVAL / 2 - self.clock.now().since(at)).await;
+                return at.unix_ms();
             }
             self.pass(Duration::from_millis(1)).await;
         }

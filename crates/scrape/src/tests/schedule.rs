@@ -81,7 +81,7 @@ async fn slow_target_fails_at_its_timeout_and_keeps_its_schedule() {
     let world = World::start(config(), &[("a", "m 1\n")]).await;
     let from = world.scraped("a").await;
     world.net.set("a", Answer { delay: Duration::from_secs(8), body: "m 1\n".to_owned(), ..Answer::default() });
-    world.pass(INTERVAL * 2).await;
+    world.pass(INTERVAL * 2 + Duration::from_secs(1)).await;
     assert_eq!(world.status("a").last_error, "no complete answer within 5s");
     world.check("up", from, &["up{instance=\"a:1\"} 1@0 0@10 0@20"]);
     world.check("scrape_duration_seconds", from, &["scrape_duration_seconds{instance=\"a:1\"} 0@0 5@10 5@20"]);
