@@ -1,7 +1,7 @@
 //! The instruments of our own metrics.
 //!
 //! - [`Registry`]: declares instruments and writes them as text format 0.0.4, in order of declaration.
-//! - [`Counter`], [`Gauge`], [`Histogram`]: handles, cheap to clone, safe to share, never blocking.
+//! - [`Counter`], [`Gauge`], [`Histogram`], [`Summary`]: handles, cheap to clone, safe to share, never blocking.
 //! - [`Family`]: children of one instrument, told apart by the values of declared labels.
 //! - [`Emit`]: what a collector says at scrape time about values that live elsewhere.
 //!
@@ -13,6 +13,7 @@
 //! Rule: names are written to the letter, nothing is global, and the number of children is bounded.
 
 mod instruments;
+mod summary;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use instruments::{Counter, Gauge, Histogram, Instrument};
+pub use summary::{Summary, WINDOW};
 
 use crate::exposition::write;
 use crate::labels::{is_legacy_label_name, is_legacy_metric_name};
@@ -56,6 +58,9 @@ pub enum RegisterError {
     /// The bucket bounds are not finite and ascending, or too many.
     #[error("invalid buckets of metric `{0}`")]
     Buckets(String),
+    /// The quantiles of a summary are not ascending in `[0, 1]`.
+    #[error("invalid quantiles of metric `{0}`")]
+    Quantiles(String),
 }
 
 /// What a registry says about one metric.
@@ -188,6 +193,32 @@ impl Registry {
         self.family(name, help, labels, new_histogram(name, buckets)?)
     }
 
+    /// Declares summaries of the newest observations that are told apart by labels.
+    ///
+    /// # Errors
+    ///
+    /// The name is invalid or taken, a label is invalid, or the quantiles are not ascending in `[0, 1]`.
+    pub fn summary_family<const N: usize>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: [&'static str; N],
+        quantiles: &[f64],
+    ) -> Result<Family<Summary, N>, RegisterError> {
+        let template = Summary::new(quantiles).ok_or_else(|| RegisterError::Quantiles(name.to_owned()))?;
+        self.family(name, help, labels, template)
+    }
+
+    /// Declares a summary of the newest observations.
+    ///
+    /// # Errors
+    ///
+    /// The name is invalid or taken, or the quantiles are not ascending in `[0, 1]`.
+    pub fn summary(&self, name: &'static str, help: &'static str, quantiles: &[f64]) -> Result<Summary, RegisterError> {
+        let summary = Summary::new(quantiles).ok_or_else(|| RegisterError::Quantiles(name.to_owned()))?;
+        self.single(name, help, summary)
+    }
+
     /// Declares a gauge whose value is read when it is scraped.
     ///
     /// # Errors
@@ -302,7 +333,12 @@ fn new_histogram(name: &str, buckets: &[f64]) -> Result<Histogram, RegisterError
 
 fn check_labels(metric: &str, metric_type: MetricType, labels: &[&str]) -> Result<(), RegisterError> {
     for (index, label) in labels.iter().enumerate() {
-        let reserved = label.starts_with("__") || (metric_type == MetricType::Histogram && *label == "le");
+        let own = match metric_type {
+            MetricType::Histogram => "le",
+            MetricType::Summary => "quantile",
+            _ => "",
+        };
+        let reserved = label.starts_with("__") || *label == own;
         let twice = labels.iter().take(index).any(|before| before == label);
         if !is_legacy_label_name(label) || reserved || twice {
             return Err(RegisterError::Label { metric: metric.to_owned(), label: (*label).to_owned() });

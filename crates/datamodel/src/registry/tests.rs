@@ -117,6 +117,38 @@ fn collectors_are_read_at_scrape_time() {
 }
 
 #[test]
+fn summary_tells_quantiles_of_the_newest_observations() {
+    let registry = Registry::new();
+    let summary = registry.summary("s_seconds", "Summary.", &[0.5, 0.99]).unwrap();
+    let jobs = registry.summary_family("j_seconds", "", ["job"], &[1.0]).unwrap();
+    for value in 1..=100 {
+        summary.observe(f64::from(value));
+    }
+    jobs.with(["a"]).observe(2.5);
+    check(
+        &registry,
+        &expect![[r#"
+            # HELP s_seconds Summary.
+            # TYPE s_seconds summary
+            s_seconds{quantile="0.5"} 50
+            s_seconds{quantile="0.99"} 99
+            s_seconds_sum 5050
+            s_seconds_count 100
+            # TYPE j_seconds summary
+            j_seconds{job="a",quantile="1"} 2.5
+            j_seconds_sum{job="a"} 2.5
+            j_seconds_count{job="a"} 1
+        "#]],
+    );
+    for _ in 0..super::WINDOW {
+        summary.observe(7.0);
+    }
+    assert_eq!(summary.quantiles(), [(0.5, 7.0), (0.99, 7.0)]);
+    assert!(registry.summary("t", "", &[0.9, 0.5]).is_err());
+    assert!(registry.summary_family("t", "", ["quantile"], &[0.5]).is_err());
+}
+
+#[test]
 fn wrong_declarations_are_refused() {
     let registry = Registry::with_constant_labels([("pod", "x")]).unwrap();
     registry.histogram("h", "", &[1.0]).unwrap();
