@@ -2,11 +2,17 @@
 //!
 //! Rule: labels come from the configuration (job names, intervals), never from a target.
 
-use datamodel::registry::{Counter, Family, Gauge, RegisterError, Registry};
+use std::time::Duration;
+
+use datamodel::registry::{Counter, Family, Gauge, RegisterError, Registry, Summary};
+use datamodel::time::format_duration;
 
 use crate::error::ScrapeError;
 use crate::ingest::ScrapeReport;
 use crate::pull::PullOutcome;
+
+/// The quantiles that Prometheus tells of scrape and sync times.
+const QUANTILES: [f64; 5] = [0.01, 0.05, 0.5, 0.9, 0.99];
 
 /// The instruments of this crate.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) out_of_bounds: Counter,
     pub(crate) out_of_memory: Counter,
     pub(crate) pulls: Family<Counter, 1>,
+    pub(crate) interval_length: Family<Summary, 1>,
+    pub(crate) sync_length: Family<Summary, 1>,
 }
 
 impl Metrics {
@@ -92,6 +100,18 @@ impl Metrics {
                 "Targets that were asked between two scrapes, by outcome.",
                 ["outcome"],
             )?,
+            interval_length: registry.summary_family(
+                "prometheus_target_interval_length_seconds",
+                "Actual intervals between scrapes.",
+                ["interval"],
+                &QUANTILES,
+            )?,
+            sync_length: registry.summary_family(
+                "prometheus_target_sync_length_seconds",
+                "Actual interval to sync the scrape pool.",
+                ["scrape_job"],
+                &QUANTILES,
+            )?,
         })
     }
 }
@@ -122,11 +142,17 @@ impl Metrics {
         self.pulls.with([outcome]).inc();
     }
 
+    /// Notes the time between two scrapes of a target.
+    pub(crate) fn interval(&self, interval: Duration, actual: Duration) {
+        self.interval_length.with([&format_duration(interval)]).observe_duration(actual);
+    }
+
     /// Ends the series of a job.
     pub(crate) fn end_pool(&self, name: &str) {
         self.pool_syncs.remove([name]);
         self.pool_targets.remove([name]);
         self.pool_target_limit.remove([name]);
         self.sync_failed.remove([name]);
+        self.sync_length.remove([name]);
     }
 }

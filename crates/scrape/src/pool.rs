@@ -205,6 +205,7 @@ impl ScrapePool {
 
     /// Makes the running loops those of the present groups.
     fn sync(&mut self, signals: &PoolSignals) {
+        let started = Instant::now();
         let (mut wanted, dropped) = self.wanted();
         let bound = self.job.config.config().limits.target_bound();
         let over = (wanted.len() > bound).then_some((wanted.len(), bound));
@@ -231,6 +232,7 @@ impl ScrapePool {
         let active = self.running.values().map(|target| Arc::clone(&target.state)).collect();
         let metrics = &self.shared.metrics;
         metrics.pool_syncs.with([&self.name]).inc();
+        metrics.sync_length.with([&self.name]).observe_duration(started.elapsed());
         metrics.pool_targets.with([&self.name]).set(self.running.len() as f64);
         self.shared.targets.publish(&self.name, self.generation, active, dropped);
     }

@@ -150,7 +150,9 @@ impl ScrapeLoop {
 
     async fn scheduled(&mut self, signals: &Signals) {
         let started = Instant::now();
-        self.last_started = Some(started);
+        if let Some(last) = self.last_started.replace(started) {
+            self.shared.metrics.interval(self.state.spec.interval, started.duration_since(last));
+        }
         let at = self.timestamp();
         let page = tokio::select! {
             biased;

@@ -23,6 +23,10 @@ async fn target_is_scraped_at_regular_timestamps_with_its_report() {
     assert_eq!((status.health, status.last_samples, status.last_error.as_str()), (TargetHealth::Up, 2, ""));
     assert_eq!(status.scrape_url, "http://a:1/metrics");
     assert_eq!(world.net.opened(), 1, "the connection is kept");
+    let mut text = String::new();
+    world.registry.encode_text(&mut text);
+    let length = "prometheus_target_interval_length_seconds{interval=\"10s\",quantile=\"0.5\"} 10\n";
+    assert!(text.contains(length), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
