@@ -29,4 +29,4 @@ pub use api::{
     Api, ApiOptions, BuildInfo, DEFAULT_MAX_CONCURRENCY, MAX_BODY_BYTES, MAX_QUEUED_QUERIES, Parts, Readiness,
 };
 pub use error::{ApiError, ErrorType};
-pub use server::{ServeError, serve};
+pub use server::serve;

@@ -1,32 +1,92 @@
-//! A listener with its shutdown.
+//! A listener: connections accepted, bounded in number and patience, and closed in order.
 //!
-//! Rule: after shutdown no request is accepted, and those that run are finished.
+//! Rule: after shutdown no connection is accepted, and every request that runs gets its answer.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 
-/// Why a server ended.
-#[derive(Debug, thiserror::Error)]
-#[error("HTTP server failed on {address}")]
-pub struct ServeError {
-    /// Where it listened.
-    pub address: String,
-    /// The cause.
-    #[source]
-    pub source: std::io::Error,
+/// Connections at once, as upstream's `--web.max-connections`; further ones wait in the kernel.
+const MAX_CONNECTIONS: usize = 512;
+
+/// How long a connection may be silent, or take for a request's head: upstream's `--web.read-timeout`.
+const READ_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A request's head, and a connection's read buffer. Queries in a URL reach some 16 kB.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
+/// After an error of `accept` (no file descriptors, mostly) a pause, so that it does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until shutdown, and returns when the last request was answered and every connection is closed. The
+/// caller limits how long that may take; dropping the future cuts what is left.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut open = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(_ended) = open.join_next() => continue,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        match accepted {
+            Ok((stream, permit)) => {
+                let (router, shutdown) = (router.clone(), shutdown.clone());
+                open.spawn(async move {
+                    connection(stream, router, shutdown).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {}
 }
 
-/// Serves until shutdown, and returns when the last request has ended. The caller limits how long that may
-/// take.
-///
-/// # Errors
-///
-/// The listener failed.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let address = listener.local_addr().map_or_else(|_unknown| "an unknown address".to_owned(), |at| at.to_string());
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
-        .map_err(|source| ServeError { address, source })
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    // Fails when the client has gone already, which the connection will see.
+    stream.set_nodelay(true).ok();
+    Ok((stream, permit))
+}
+
+async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+    let answer = move |request: Request<hyper::body::Incoming>| {
+        let mut router = router.clone();
+        // A router is always ready to be called.
+        async move { Ok::<Response, Infallible>(router.call(request).await.unwrap_or_else(|never| match never {})) }
+    };
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(READ_TIMEOUT).max_buf_size(MAX_BUFFER_BYTES);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service_fn(answer)));
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended with an error");
+    }
 }

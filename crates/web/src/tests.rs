@@ -323,23 +323,47 @@ async fn queries_wait_for_their_turn_and_no_longer_than_they_may() {
     assert!(gate.turn(Duration::ZERO).await.is_ok());
 }
 
+/// A storage that says that it is asked, and answers when it is told to.
+struct Slow {
+    asked: CancellationToken,
+    go: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Queryable for Slow {
+    fn querier(&self, _range: TimeRange) -> Result<Box<dyn Querier + '_>, QueryError> {
+        self.asked.cancel();
+        self.go.lock().unwrap().recv().unwrap();
+        Err(QueryError::Closed)
+    }
+}
+
 #[tokio::test]
 async fn server_finishes_its_requests_after_shutdown() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let shutdown = CancellationToken::new();
-    let server = serve(listener, Fixture::new().router, shutdown.clone());
+    let (asked, shutdown) = (CancellationToken::new(), CancellationToken::new());
+    let (go, wait) = std::sync::mpsc::channel();
+    let slow = Slow { asked: asked.clone(), go: wait.into() };
+    let server = serve(listener, Fixture::with(|parts| parts.queryable = Arc::new(slow)).router, shutdown.clone());
     let client = async {
+        let mut idle = TcpStream::connect(address).await.unwrap();
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /api/v1/labels HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        asked.cancelled().await;
+        shutdown.cancel();
+        // An idle connection is closed at once, the busy one after its answer.
+        assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0);
+        go.send(()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
-        shutdown.cancel();
         answer
     };
-    let (served, answer) = tokio::join!(server, client);
-    served.unwrap();
-    assert!(answer.ends_with("Crescendo is healthy.\n"), "{answer}");
+    let ((), answer) = tokio::join!(server, client);
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(
+        answer.ends_with(r#"{"status":"error","errorType":"unavailable","error":"storage is closed"}"#),
+        "{answer}"
+    );
 }
 
 struct Fixture {
