@@ -136,7 +136,8 @@ impl Writer {
     fn range(&mut self, series: &RangeSeries) {
         self.raw("{\"metric\":");
         self.labels(&series.labels);
-        let Samples { timestamps, values, histograms } = &series.samples;
+        // Start timestamps have no place in upstream's answers.
+        let Samples { timestamps, values, histograms, starts: _ } = &series.samples;
         let is_histogram = |index: usize| histograms.binary_search_by_key(&index, |(at, _)| *at).is_ok();
         let floats = timestamps.iter().zip(values).enumerate().filter(|(index, _)| !is_histogram(*index));
         if timestamps.len() > histograms.len() {
