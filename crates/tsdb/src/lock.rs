@@ -10,7 +10,15 @@ use crate::options::OpenError;
 
 /// Holds a folder until it is dropped.
 #[derive(Debug)]
-pub(crate) struct FolderLock(#[expect(dead_code, reason = "held, not read")] File);
+pub(crate) struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was forked meanwhile holds the same file until it executes.
+        // Without a lock that could be given back there is nothing to do.
+        drop(self.0.unlock());
+    }
+}
 
 impl FolderLock {
     pub(crate) fn take(folder: &Path) -> Result<Self, OpenError> {

@@ -169,3 +169,67 @@ fn failed_write_makes_nothing_visible_and_the_next_file_goes_on() {
     assert_eq!(everything(&open(options(folder.path())).0), after);
     assert_eq!(after[0].1.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1000, 3000]);
 }
+
+/// Names the folder to the process that is to be killed.
+const VICTIM: &str = "CRESCENDO_TSDB_TEST_VICTIM";
+
+/// Commits one row after the other and says so after each, until it is killed.
+fn be_the_victim(folder: &Path) {
+    let (tsdb, report) = open(options(folder));
+    assert!(report.damage.iter().all(|damage| matches!(damage, Damage::TornTail { .. })), "{:?}", report.damage);
+    let labels: Vec<Labels> = (0..20).map(|n: i32| Labels::from_pairs([("n", n.to_string())])).collect();
+    let group = tsdb.appender().create_group();
+    let first = everything(&tsdb).first().and_then(|(_, samples)| samples.last().map(|(at, _)| at + 1)).unwrap_or(0);
+    for at in first.. {
+        let row: Vec<_> = labels.iter().map(|labels| (labels, at, Value::Float(at as f64 / 8.0))).collect();
+        assert!(append(&tsdb, Some(group), &row).is_empty());
+        println!("\ncommitted {at}");
+        if at % 97 == 96 {
+            tsdb.seal().unwrap();
+            tsdb.inner.merge_once().unwrap();
+        }
+    }
+}
+
+#[test]
+fn killed_process_loses_nothing_that_it_acknowledged() {
+    if let Some(folder) = std::env::var_os(VICTIM) {
+        be_the_victim(Path::new(&folder));
+    }
+    let folder = super::folder();
+    let seed = 20_261_125;
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut acknowledged = -1;
+    for round in 0..8 {
+        let mut victim = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tests::crash::killed_process_loses_nothing_that_it_acknowledged", "--nocapture"])
+            .env(VICTIM, folder.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let until = acknowledged + random.random_range(1..250);
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(victim.stdout.take().unwrap()));
+        for line in lines.map_while(Result::ok) {
+            if let Some(at) = line.strip_prefix("committed ").and_then(|at| at.parse().ok()) {
+                acknowledged = at;
+            }
+            if acknowledged >= until {
+                break;
+            }
+        }
+        assert!(acknowledged >= until, "round {round}: the process ended by itself");
+        // On Unix this is signal 9.
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        let (again, _) = open(options(folder.path()));
+        let found = everything(&again);
+        assert_eq!(found.len(), 20, "round {round}");
+        for (labels, samples) in found {
+            let expected = |at: i64| (at, Bits::Float((at as f64 / 8.0).to_bits()));
+            let len = i64::try_from(samples.len()).unwrap();
+            assert!(len > acknowledged, "round {round}: {labels} ends early");
+            assert!(samples.iter().cloned().eq((0..len).map(expected)), "round {round}: {labels}");
+        }
+    }
+}
