@@ -213,7 +213,7 @@ impl MetricsApi {
         let objects = self.objects_of(question, &found.info).await?;
         let fresh = self.freshen(&found.info, &objects, question.deadline).await;
         let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
-        let (queries, label) = self.build_queries(question, &found, &names)?;
+        let Queries { queries, label, window } = self.build_queries(question, &found, &names)?;
         let now = self.backends.clock.now();
         let ages = self.settings.ages;
         let mut unused = Unused::default();
@@ -225,7 +225,7 @@ impl MetricsApi {
                 InstantValue::Scalar(_) => return Err(wrong_type("scalar", query)),
                 InstantValue::Other(found) => return Err(wrong_type(found, query)),
             };
-            let held = Held::new(&answer.held, samples);
+            let held = Held::new(&answer, samples);
             values.extend(match_to_objects(samples, &held, &label, &names, ages, now, &mut unused));
         }
         if unused.duplicates > 0 {
@@ -239,7 +239,6 @@ impl MetricsApi {
         let mut measured: Vec<(&ObjectName, Measured)> =
             objects.iter().filter_map(|object| Some((object, *values.get(object.name.as_str())?))).collect();
         self.apply_floor(&question.key(&found.info), measured.iter_mut().map(|(_, measured)| measured), now);
-        let window = queries.first().and_then(|query| window_of(query));
         Ok(measured
             .into_iter()
             .filter_map(|(object, measured)| found.value(question, object, measured, window))
@@ -351,13 +350,8 @@ impl MetricsApi {
         freshen.freshen(namespace, &pods, budget).await
     }
 
-    /// The queries for the named objects, and the label that tells them apart.
-    fn build_queries(
-        &self,
-        question: &ObjectQuestion<'_>,
-        found: &Found,
-        names: &[&str],
-    ) -> Result<(Vec<String>, String), ApiError> {
+    /// The queries for the named objects.
+    fn build_queries(&self, question: &ObjectQuestion<'_>, found: &Found, names: &[&str]) -> Result<Queries, ApiError> {
         let missing = |hint: String| ApiError::NotRegistered { wanted: question.wanted(), hint };
         let rule = found.config.rules.get(found.entry.rule).ok_or_else(|| missing(String::new()))?;
         let mapper = &*self.backends.mapper;
@@ -379,7 +373,10 @@ impl MetricsApi {
             terms: &terms,
         };
         let queries = rule.query.build_chunks(&query, self.backends.source.max_name_bytes()).map_err(build_error)?;
-        Ok((queries, label))
+        // A query for one name has the same ranges and is parsed in no time.
+        let names = names.get(..1).unwrap_or_default();
+        let window = rule.query.build(&ObjectQuery { names, ..query }).ok().and_then(|query| window_of(&query));
+        Ok(Queries { queries, label, window })
     }
 
     pub(crate) async fn ask(
@@ -412,6 +409,14 @@ impl MetricsApi {
             measured.value = value;
         }
     }
+}
+
+/// What is asked for a question.
+struct Queries {
+    queries: Vec<String>,
+    /// The label that tells the objects apart.
+    label: String,
+    window: Option<Duration>,
 }
 
 /// What answers for a question.

@@ -7,10 +7,10 @@
 //! Rule: keys and their order are upstream's; what we know beyond that stands in places that clients ignore.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use datamodel::Timestamp;
 use datamodel::selector::{Selector, SelectorOp};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
@@ -18,71 +18,130 @@ use crate::names::CustomMetricInfo;
 use crate::request::{CUSTOM_GROUP, CustomVersion, EXTERNAL_GROUP};
 use crate::values::{ExternalMetricValue, MetricValue};
 
-/// A `MetricValueList`.
-#[must_use]
-pub fn metric_value_list(version: CustomVersion, values: &[MetricValue]) -> Value {
-    let items: Vec<Value> = values.iter().map(|value| metric_value(version, value)).collect();
-    json!({
-        "kind": "MetricValueList",
-        "apiVersion": format!("{CUSTOM_GROUP}/{}", version.as_str()),
-        "metadata": {},
-        "items": items,
-    })
+/// A list of values. Written without a tree in between: a list of 10,000 pods has 2 MiB.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<T> {
+    kind: &'static str,
+    api_version: String,
+    metadata: Metadata,
+    items: Vec<T>,
 }
 
-fn metric_value(version: CustomVersion, value: &MetricValue) -> Value {
-    let mut object = Map::new();
-    object.insert("kind".to_owned(), json!(value.described_object.kind));
-    if let Some(namespace) = &value.described_object.object.namespace {
-        object.insert("namespace".to_owned(), json!(namespace));
-    }
-    object.insert("name".to_owned(), json!(value.described_object.object.name));
-    object.insert("apiVersion".to_owned(), json!(value.described_object.api_version));
-    let selector = selector_document(&value.metric_selector);
-    let mut item = Map::new();
-    item.insert("describedObject".to_owned(), Value::Object(object));
-    match version {
-        CustomVersion::V1Beta1 => {
-            item.insert("metricName".to_owned(), json!(value.metric));
-            item.insert("timestamp".to_owned(), json!(rfc3339(value.timestamp)));
-            insert_window(&mut item, "window", value.window);
-            item.insert("value".to_owned(), json!(value.value.to_string()));
-            item.insert("selector".to_owned(), selector);
-        }
-        CustomVersion::V1Beta2 => {
-            item.insert("metric".to_owned(), json!({"name": value.metric, "selector": selector}));
-            item.insert("timestamp".to_owned(), json!(rfc3339(value.timestamp)));
-            insert_window(&mut item, "windowSeconds", value.window);
-            item.insert("value".to_owned(), json!(value.value.to_string()));
-        }
-    }
-    Value::Object(item)
+/// Lists of values have no metadata, but the key.
+#[derive(Serialize)]
+struct Metadata {}
+
+/// A value of either version; each has the keys that the other lacks.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'a> {
+    described_object: Described<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metric_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metric: Option<Identifier<'a>>,
+    timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_seconds: Option<u64>,
+    value: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selector: Option<Value>,
 }
 
-/// An `ExternalMetricValueList`.
+#[derive(Serialize)]
+struct Identifier<'a> {
+    name: &'a str,
+    selector: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Described<'a> {
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    name: &'a str,
+    api_version: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExternalItem<'a> {
+    metric_name: &'a str,
+    metric_labels: &'a Option<BTreeMap<String, String>>,
+    timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<u64>,
+    value: String,
+}
+
+/// A `MetricValueList` as JSON.
 #[must_use]
-pub fn external_metric_value_list(values: &[ExternalMetricValue]) -> Value {
-    let item = |value: &ExternalMetricValue| {
-        let mut item = Map::new();
-        item.insert("metricName".to_owned(), json!(value.metric));
-        item.insert("metricLabels".to_owned(), json!(value.labels));
-        item.insert("timestamp".to_owned(), json!(rfc3339(value.timestamp)));
-        insert_window(&mut item, "window", value.window);
-        item.insert("value".to_owned(), json!(value.value.to_string()));
-        Value::Object(item)
+pub fn metric_value_list(version: CustomVersion, values: &[MetricValue]) -> String {
+    let list = List {
+        kind: "MetricValueList",
+        api_version: format!("{CUSTOM_GROUP}/{}", version.as_str()),
+        metadata: Metadata {},
+        items: values.iter().map(|value| item(version, value)).collect(),
     };
-    json!({
-        "kind": "ExternalMetricValueList",
-        "apiVersion": format!("{EXTERNAL_GROUP}/v1beta1"),
-        "metadata": {},
-        "items": values.iter().map(item).collect::<Vec<_>>(),
-    })
+    written(&list)
 }
 
-fn insert_window(item: &mut Map<String, Value>, key: &str, window: Option<Duration>) {
-    if let Some(window) = window {
-        item.insert(key.to_owned(), json!(window.as_secs()));
+fn item(version: CustomVersion, value: &MetricValue) -> Item<'_> {
+    let described = &value.described_object;
+    let selector = selector_document(&value.metric_selector);
+    let window = value.window.map(|window| window.as_secs());
+    let item = Item {
+        described_object: Described {
+            kind: &described.kind,
+            namespace: described.object.namespace.as_deref(),
+            name: &described.object.name,
+            api_version: &described.api_version,
+        },
+        metric_name: None,
+        metric: None,
+        timestamp: rfc3339(value.timestamp),
+        window: None,
+        window_seconds: None,
+        value: value.value.to_string(),
+        selector: None,
+    };
+    match version {
+        CustomVersion::V1Beta1 => Item { metric_name: Some(&value.metric), window, selector: Some(selector), ..item },
+        CustomVersion::V1Beta2 => {
+            Item { metric: Some(Identifier { name: &value.metric, selector }), window_seconds: window, ..item }
+        }
     }
+}
+
+/// An `ExternalMetricValueList` as JSON.
+#[must_use]
+pub fn external_metric_value_list(values: &[ExternalMetricValue]) -> String {
+    let list = List {
+        kind: "ExternalMetricValueList",
+        api_version: format!("{EXTERNAL_GROUP}/v1beta1"),
+        metadata: Metadata {},
+        items: values.iter().map(external_item).collect(),
+    };
+    written(&list)
+}
+
+fn external_item(value: &ExternalMetricValue) -> ExternalItem<'_> {
+    ExternalItem {
+        metric_name: &value.metric,
+        metric_labels: &value.labels,
+        timestamp: rfc3339(value.timestamp),
+        window: value.window.map(|window| window.as_secs()),
+        value: value.value.to_string(),
+    }
+}
+
+/// Texts, numbers and lists always can be written.
+fn written(document: &impl Serialize) -> String {
+    serde_json::to_string(document).unwrap_or_default()
 }
 
 /// A selector as `LabelSelector` object; null for the one that everything passes.

@@ -17,17 +17,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datamodel::time::TimeRange;
 use datamodel::{Labels, Matcher, Timestamp, is_stale_nan};
-use promql::{Engine, EvalError, QueryContext, QueryResult, QueryValue, Value};
+use promql::{Engine, EvalError, Expr, ParseError, QueryContext, QueryResult, QueryValue, Value};
 use storage::{Querier, QueryError, Queryable, Samples, SelectHints, Series, SeriesSet};
 
+use crate::error::excerpt;
 use crate::hold::{Ages, SampleState};
 use crate::source::{
     BoxFuture, InstantAnswer, InstantValue, MAX_SHAPES, MetricsSource, SeriesShape, SourceError, SourceSample,
 };
-use crate::window::window_of;
+use crate::window::longest_range;
 
-/// Held series that an answer names; beyond them it is enough to know that there are many.
-const MAX_HELD: usize = 1_000;
+/// Held or missing series that an answer names; beyond them it is enough to know that there are many.
+const MAX_SEEN: usize = 1_000;
 
 /// Knows which scrape targets there are.
 pub trait Discovered: Send + Sync {
@@ -74,8 +75,8 @@ impl EmbeddedSource {
         self
     }
 
-    fn check_covered(&self, query: &str, at: Timestamp) -> Result<(), SourceError> {
-        let Some((since, wanted)) = self.covered_since.zip(window_of(query)) else {
+    fn check_covered(&self, expr: &Expr, at: Timestamp) -> Result<(), SourceError> {
+        let Some((since, wanted)) = self.covered_since.zip(longest_range(expr)) else {
             return Ok(());
         };
         let held = at.since(since);
@@ -89,21 +90,23 @@ impl EmbeddedSource {
         fresh: Option<&dyn Queryable>,
         cancel: Arc<AtomicBool>,
     ) -> Result<InstantAnswer, SourceError> {
-        self.check_covered(query, at)?;
+        let refused = |cause: ParseError| SourceError::Refused { query: excerpt(query), reason: cause.to_string() };
+        let expr = self.engine.parse(query).map_err(refused)?;
+        self.check_covered(&expr, at)?;
         let storage = fresh.unwrap_or(&*self.storage);
         let view =
-            HoldView { storage, discovered: self.discovered.as_deref(), ages: self.ages, held: Mutex::default() };
+            HoldView { storage, discovered: self.discovered.as_deref(), ages: self.ages, seen: Mutex::default() };
         let context = QueryContext { cancel, ..QueryContext::default() };
-        let result = self.engine.instant(&view, query, at, &context);
+        let result = self.engine.instant(&view, (&expr, query), at, &context);
         let result = result.map_err(|cause| self.failure(query, &cause))?;
-        Ok(answer(result, at, view.held.into_inner().unwrap_or_else(PoisonError::into_inner)))
+        Ok(answer(result, at, view.seen.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn failure(&self, query: &str, cause: &EvalError) -> SourceError {
         match cause {
             EvalError::TimedOut | EvalError::Cancelled => SourceError::Timeout(self.engine.options().timeout),
             EvalError::Storage(_) => SourceError::Unavailable(with_source(cause)),
-            _ => SourceError::Refused { query: crate::error::excerpt(query), reason: cause.to_string() },
+            _ => SourceError::Refused { query: excerpt(query), reason: cause.to_string() },
         }
     }
 
@@ -128,7 +131,7 @@ fn with_source(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
-fn answer(result: QueryResult, at: Timestamp, held: Vec<Labels>) -> InstantAnswer {
+fn answer(result: QueryResult, at: Timestamp, seen: Seen) -> InstantAnswer {
     let value = match result.value {
         QueryValue::InstantVector(elements) => {
             let sample = |element: promql::InstantSample| {
@@ -145,7 +148,7 @@ fn answer(result: QueryResult, at: Timestamp, held: Vec<Labels>) -> InstantAnswe
         QueryValue::String { .. } => InstantValue::Other("string"),
         QueryValue::RangeVector(_) => InstantValue::Other("range vector"),
     };
-    InstantAnswer { value, held, warnings: result.annotations.warnings }
+    InstantAnswer { value, held: seen.held, missing: seen.missing, warnings: result.annotations.warnings }
 }
 
 impl MetricsSource for EmbeddedSource {
@@ -196,13 +199,28 @@ struct HoldView<'a> {
     storage: &'a dyn Queryable,
     discovered: Option<&'a dyn Discovered>,
     ages: Ages,
-    held: Mutex<Vec<Labels>>,
+    seen: Mutex<Seen>,
+}
+
+/// What the view did to the series that were read.
+#[derive(Debug, Default)]
+struct Seen {
+    held: Vec<Labels>,
+    missing: Vec<Labels>,
+}
+
+/// Keeps a series in mind, up to the bound.
+fn remember(list: &mut Vec<Labels>, labels: &Labels) {
+    if list.len() < MAX_SEEN {
+        list.push(labels.clone());
+    }
 }
 
 impl HoldView<'_> {
     /// Judges what was read of a series up to `end`.
     ///
-    /// - Ended by a marker, target still discovered, within the hold: the marker is hidden.
+    /// - Target not answering but still discovered, within the hold: the marker is hidden.
+    /// - The same beyond the hold: missing.
     /// - Ended otherwise: left as it is, as in every query.
     /// - Not ended, and older than the hold: forgotten.
     fn judge(&self, labels: &Labels, from: usize, end: Timestamp, samples: &mut Samples) {
@@ -212,22 +230,23 @@ impl HoldView<'_> {
         let Some(sampled) = samples.timestamps.get(from..len).and_then(<[i64]>::last) else {
             return;
         };
+        let has_ended = markers > 0;
         let state = self.ages.state(Timestamp::from_unix_ms(*sampled), end);
-        let is_held = match (markers > 0, state) {
-            (false, None) => {
-                truncate(samples, from);
-                false
+        if state == Some(SampleState::Fresh) && !has_ended {
+            return;
+        }
+        let is_discovered = self.discovered.is_some_and(|discovered| discovered.is_discovered(labels));
+        if state.is_none() && !has_ended {
+            truncate(samples, from);
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            None if is_discovered => remember(&mut seen.missing, labels),
+            Some(_) if is_discovered || !has_ended => {
+                truncate(samples, len);
+                remember(&mut seen.held, labels);
             }
-            (false, Some(state)) => state == SampleState::Held,
-            (true, None) => false,
-            (true, Some(_)) => self.discovered.is_some_and(|discovered| discovered.is_discovered(labels)),
-        };
-        if is_held {
-            truncate(samples, len);
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            if held.len() < MAX_HELD {
-                held.push(labels.clone());
-            }
+            _ => {}
         }
     }
 }

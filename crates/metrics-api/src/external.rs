@@ -57,7 +57,7 @@ impl MetricsApi {
         match &answer.value {
             InstantValue::Vector(samples) => {
                 unused.series = samples.len();
-                let held = Held::new(&answer.held, samples);
+                let held = Held::new(&answer, samples);
                 for sample in samples {
                     let held = held.concerns(&sample.labels);
                     let measured = measure(sample.value, sample.timestamp, held, ages, now, &mut unused);
@@ -66,7 +66,14 @@ impl MetricsApi {
             }
             InstantValue::Scalar(value) => {
                 unused.series = 1;
-                let measured = measure(*value, now, !answer.held.is_empty(), ages, now, &mut unused);
+                let measured = measure(
+                    *value,
+                    now,
+                    !(answer.held.is_empty() && answer.missing.is_empty()),
+                    ages,
+                    now,
+                    &mut unused,
+                );
                 values.extend(measured.map(|measured| (None, measured)));
             }
             InstantValue::Other(found) => return Err(ApiError::ExternalResultType { found, query }),

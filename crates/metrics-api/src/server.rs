@@ -190,12 +190,12 @@ async fn answer(state: &ServerState, call: &Call<'_>) -> Result<Response<Body>, 
         Request::Custom(request) => {
             let values = state.provider.custom(&request).await?;
             let held = values.iter().filter(|value| value.state == SampleState::Held).count();
-            Ok(with_warning(json(&document::metric_value_list(request.version, &values)), held, values.len()))
+            Ok(with_warning(text(document::metric_value_list(request.version, &values)), held, values.len()))
         }
         Request::External(request) => {
             let values = state.provider.external(&request).await?;
             let held = values.iter().filter(|value| value.state == SampleState::Held).count();
-            Ok(with_warning(json(&document::external_metric_value_list(&values)), held, values.len()))
+            Ok(with_warning(text(document::external_metric_value_list(&values)), held, values.len()))
         }
         discovery => discover(&*state.provider, &discovery, call.headers),
     }
@@ -242,7 +242,12 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
 }
 
 fn json(document: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(document.to_string()));
+    text(document.to_string())
+}
+
+/// A document that is written already.
+fn text(document: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(document));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     response
 }

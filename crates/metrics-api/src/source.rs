@@ -72,6 +72,9 @@ pub struct InstantAnswer {
     pub value: InstantValue,
     /// The series whose target is known but does not answer, and whose last sample was used all the same.
     pub held: Vec<Labels>,
+    /// The series whose target is known but has not answered for so long that its last sample is expired.
+    /// They are not in the answer, so that a sum over them is too low.
+    pub missing: Vec<Labels>,
     /// What the source says against its own answer (a partial response). The answer is then not used.
     pub warnings: Vec<String>,
 }

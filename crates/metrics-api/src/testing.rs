@@ -165,7 +165,7 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 }
 
 pub(crate) fn vector(samples: Vec<SourceSample>) -> InstantAnswer {
-    InstantAnswer { value: InstantValue::Vector(samples), held: Vec::new(), warnings: Vec::new() }
+    InstantAnswer { value: InstantValue::Vector(samples), held: Vec::new(), missing: Vec::new(), warnings: Vec::new() }
 }
 
 /// A sample of a pod, taken so many seconds from [`NOW`].

@@ -15,7 +15,7 @@ use datamodel::{Labels, Timestamp};
 
 use crate::hold::{Ages, SampleState};
 use crate::names::ObjectName;
-use crate::source::SourceSample;
+use crate::source::{InstantAnswer, SourceSample};
 
 /// The object that a value describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,24 +195,29 @@ pub(crate) fn match_to_objects<'a>(
 /// then all elements count as held.
 const MAX_HELD_EXAMINED: usize = 100;
 
-/// The held series behind an answer.
+/// The held and the missing series behind an answer.
 #[derive(Debug)]
 pub(crate) struct Held<'a> {
     series: &'a [Labels],
+    /// These are in no element, so that they concern only those which aggregate over them.
+    missing: &'a [Labels],
     /// Some held series matches no element, so that it cannot be told which elements it went into.
     concerns_all: bool,
 }
 
 impl<'a> Held<'a> {
-    /// Takes the held series and all elements of the answer.
-    pub(crate) fn new(series: &'a [Labels], elements: &[SourceSample]) -> Self {
+    /// Takes an answer and its elements.
+    pub(crate) fn new(answer: &'a InstantAnswer, elements: &[SourceSample]) -> Self {
+        let (series, missing) = (answer.held.as_slice(), answer.missing.as_slice());
         let astray = |held: &Labels| !elements.iter().any(|element| may_come_from(&element.labels, held));
-        Self { series, concerns_all: series.len() > MAX_HELD_EXAMINED || series.iter().any(astray) }
+        let too_many = series.len() + missing.len() > MAX_HELD_EXAMINED;
+        Self { series, missing, concerns_all: too_many || series.iter().any(astray) }
     }
 
-    /// Whether a held series may be an input of this element.
+    /// Whether a held series may be an input of this element, or a missing one should be.
     pub(crate) fn concerns(&self, element: &Labels) -> bool {
-        self.concerns_all || self.series.iter().any(|held| may_come_from(element, held))
+        let mut series = self.series.iter().chain(self.missing);
+        self.concerns_all || series.any(|held| may_come_from(element, held))
     }
 }
 

@@ -9,8 +9,12 @@ use promql::ast::{DurationValue, ExprKind};
 
 /// The longest range in the query; `None` where it looks at instants only, or is no PromQL.
 pub(crate) fn window_of(query: &str) -> Option<Duration> {
-    let expr = promql::parse(query).ok()?;
-    let range_ms = longest_range_ms(&expr);
+    longest_range(&promql::parse(query).ok()?)
+}
+
+/// The longest range in an expression; `None` where it looks at instants only.
+pub(crate) fn longest_range(expr: &Expr) -> Option<Duration> {
+    let range_ms = longest_range_ms(expr);
     if range_ms == 0 { None } else { Some(Duration::from_millis(range_ms)) }
 }
 

@@ -20,7 +20,8 @@ async fn samples_of_pods_become_the_list_that_the_hpa_reads() {
     let api = api(&[("asr-0", 3.0, 2), ("asr-1", 12.5, 4), ("asr-2", 9.0, 75)]).unwrap();
     let selector = Selector::parse("app=asr").unwrap();
     let values = api.pods_metric("asr", &selector, "asr_active_requests", &Selector::everything()).await.unwrap();
-    let document = metric_value_list(CustomVersion::V1Beta1, &values);
+    let document: serde_json::Value =
+        serde_json::from_str(&metric_value_list(CustomVersion::V1Beta1, &values)).unwrap();
     let items = document["items"].as_array().unwrap();
     let line = |item: &serde_json::Value| {
         format!("{} {} {}", item["describedObject"]["name"], item["value"], item["timestamp"])

@@ -73,6 +73,26 @@ async fn held_values_never_lower_an_answer() {
 }
 
 #[tokio::test]
+async fn sum_that_misses_a_target_is_not_lower_but_other_pods_are_untouched() {
+    let rig = Rig::seed().await;
+    let missing = || vec![labels(&[("pod", "asr-1"), ("namespace", "asr")])];
+    let everything = Selector::everything();
+    let namespace = async || {
+        let (resource, object) = (GroupResource::namespaces(), ObjectName::root("asr"));
+        let value = rig.api.object_metric(&resource, &object, "asr_active_requests", &everything).await.unwrap();
+        format!("{} {}", value.value, value.state.as_str())
+    };
+    let sum = |value: f64| SourceSample { labels: labels(&[("namespace", "asr")]), value, timestamp: at(0) };
+    rig.source.answers(move |_query| Ok(vector(vec![sum(20.0)])));
+    assert_eq!(namespace().await, "20 fresh");
+    rig.source.answers(move |_query| Ok(InstantAnswer { missing: missing(), ..vector(vec![sum(12.0)]) }));
+    assert_eq!(namespace().await, "20 held");
+    rig.source
+        .answers(move |_query| Ok(InstantAnswer { missing: missing(), ..vector(vec![pod_sample("asr-0", 1.0, 0)]) }));
+    check(&rig, "app=asr", &["asr-0 1 fresh 0"]).await;
+}
+
+#[tokio::test]
 async fn floor_of_a_held_answer_sinks_after_five_minutes() {
     let rig = Rig::seed().await;
     rig.source.answers(|_query| Ok(vector(vec![pod_sample("asr-0", 10.0, 0)])));

@@ -34,15 +34,16 @@ pub(super) fn match_values(input: &Value, expect: &Value, better: bool) -> Resul
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), text_of(value))).collect();
         SourceSample { labels: labels(&pairs), value: number(&element["value"]), timestamp: at(0) }
     };
-    let vector: Vec<SourceSample> = input["vector"].as_array().unwrap().iter().map(sample).collect();
+    let samples: Vec<SourceSample> = input["vector"].as_array().unwrap().iter().map(sample).collect();
     let names = texts_of(&input["names"]);
     let label = text_of(&input["resource_label"]);
-    let held = Held::new(&[], &vector);
-    let found = match_to_objects(&vector, &held, label, &names, Ages::default(), at(0), &mut Unused::default());
+    let answer = vector(Vec::new());
+    let held = Held::new(&answer, &samples);
+    let found = match_to_objects(&samples, &held, label, &names, Ages::default(), at(0), &mut Unused::default());
     let found: BTreeMap<&str, String> = found.iter().map(|(name, value)| (*name, value.value.to_string())).collect();
     let mut expected: BTreeMap<&str, f64> = BTreeMap::new();
     if better {
-        for sample in &vector {
+        for sample in &samples {
             let name = sample.labels.get(label).unwrap();
             *expected.entry(name).or_default() += sample.value;
         }
@@ -321,7 +322,7 @@ fn answer_of(input: &Value) -> InstantAnswer {
         (Value::Null, _) => InstantValue::Scalar(1.0),
         (scalar, _) => InstantValue::Scalar(number(scalar)),
     };
-    InstantAnswer { value, held: Vec::new(), warnings: Vec::new() }
+    InstantAnswer { value, ..vector(Vec::new()) }
 }
 
 /// Better: a rule whose series cannot be listed is reported, and the others are served.

@@ -23,8 +23,9 @@ fn window_and_selector_stand_under_the_key_of_each_version() {
         window: Some(Duration::from_mins(2)),
         state: SampleState::Fresh,
     };
-    let old = metric_value_list(CustomVersion::V1Beta1, std::slice::from_ref(&value));
-    let new = metric_value_list(CustomVersion::V1Beta2, &[value]);
+    let read = |text: String| serde_json::from_str::<Value>(&text).unwrap();
+    let old = read(metric_value_list(CustomVersion::V1Beta1, std::slice::from_ref(&value)));
+    let new = read(metric_value_list(CustomVersion::V1Beta2, &[value]));
     let selector = json!({
         "matchLabels": {"model": "large"},
         "matchExpressions": [

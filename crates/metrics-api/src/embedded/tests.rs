@@ -52,6 +52,18 @@ async fn hold_ends_after_ninety_seconds() {
 }
 
 #[tokio::test]
+async fn expired_series_of_a_discovered_target_is_missing_in_the_answer() {
+    let samples: &[(&str, &[(i64, f64)])] =
+        &[("a", &[(-120, 5.0), (-90, STALE_NAN)]), ("b", &[(-5, 4.0)]), ("c", &[(-100, 1.0)])];
+    let answer = source(storage(samples), &["a", "b", "c"]).instant("sum(load)", at(0), None).await.unwrap();
+    let pods: Vec<&str> = answer.missing.iter().filter_map(|labels| labels.get("pod")).collect();
+    assert_eq!((pods, answer.held.len()), (vec!["a", "c"], 0));
+    // Deleted pods are not missed.
+    let answer = source(storage(samples), &["b"]).instant("sum(load)", at(0), None).await.unwrap();
+    assert_eq!((answer.missing.len(), answer.held.len()), (0, 0));
+}
+
+#[tokio::test]
 async fn offset_is_judged_at_its_own_time() {
     let storage = storage(&[("a", &[(-605, 5.0), (-5, 1.0)])]);
     check(&source(storage, &[]), "load offset 10m", &[("a", 5.0, -605)], &[]).await;
