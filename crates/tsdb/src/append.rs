@@ -101,7 +101,7 @@ impl Inner {
         let (mut planned, moves) = {
             let head = self.head();
             let mut planned = plan(&head, batch, self.oldest_kept(&head));
-            let moves = settle(&head, &mut planned, |series, after, at| self.last_sealed(&head, series, after, at));
+            let moves = settle(&head, &mut planned, self);
             (planned, moves)
         };
         if !moves.is_empty() {

@@ -17,15 +17,12 @@ use datamodel::{Clock, Metadata, Timestamp};
 use storage::AppendError;
 
 use crate::append::Durable;
-use crate::bytes::Corrupt;
-use crate::codec::chunk::Scratch;
 use crate::folder::open_segments;
-use crate::head::{Head, Last};
+use crate::head::Head;
 use crate::lock::FolderLock;
 use crate::options::{OpenError, OpenReport, TsdbOptions};
-use crate::query::sort_tail;
 use crate::stats::{Cardinality, Stats};
-use crate::upkeep::{Upkeep, read_all, sealed_through};
+use crate::upkeep::{Upkeep, sealed_through};
 use crate::wal::{self, Syncer, Wal};
 
 /// What a new series is taken to need until the head is counted again: labels, postings, some rows.
@@ -129,37 +126,6 @@ impl Inner {
     pub(crate) fn segment_dir(&self) -> PathBuf {
         self.options.path.join("segments")
     }
-
-    /// The newest sample of a series in the segments, if it is newer than `after` and not older than `at`.
-    pub(crate) fn last_sealed(
-        &self,
-        head: &Head,
-        series: u32,
-        after: Option<i64>,
-        at: i64,
-    ) -> Result<Option<Last>, AppendError> {
-        let labels = head.index.labels(series);
-        let mut newest: Option<Last> = None;
-        for segment in head.segments().iter().rev().filter(|segment| segment.max_ms >= at) {
-            if newest.as_ref().map(|last| last.at).max(after) >= Some(segment.max_ms) {
-                continue;
-            }
-            let read = || -> Result<Option<Last>, Corrupt> {
-                let Some(id) = segment.find(&labels)? else { return Ok(None) };
-                let mut samples = read_all(segment, &segment.series(id)?.1, &mut Scratch::default())?;
-                sort_tail(&mut samples, 0);
-                Ok(Last::of(&samples))
-            };
-            let found = read().map_err(|source| AppendError::Storage {
-                context: format!("read {}", segment.path().display()),
-                source: source.into(),
-            })?;
-            if found.as_ref().map(|last| last.at) > newest.as_ref().map(|last| last.at) {
-                newest = found;
-            }
-        }
-        Ok(newest)
-    }
 }
 
 impl Tsdb {
@@ -170,9 +136,6 @@ impl Tsdb {
     /// Another process has it, a newer version wrote it, or it cannot be read or written. Damaged files
     /// are no error: they are read as far as possible, see [`OpenReport::damage`].
     pub fn open(options: TsdbOptions, clock: Arc<dyn Clock>) -> Result<(Self, OpenReport), OpenError> {
-        if !options.out_of_order_window.is_zero() {
-            return Err(OpenError::Unsupported("an out-of-order window other than zero"));
-        }
         let wal_dir = options.path.join("wal");
         std::fs::create_dir_all(&wal_dir).map_err(OpenError::io("create the data folder", &wal_dir))?;
         let lock = FolderLock::take(&options.path)?;

@@ -21,6 +21,7 @@ mod histogram;
 mod lock;
 mod merge;
 mod options;
+mod past;
 mod postings;
 mod query;
 mod segment;

@@ -15,7 +15,8 @@ pub struct TsdbOptions {
     /// Above so many bytes, write-ahead log and everything else included, the oldest sealed data are
     /// deleted. `None` sets no bound.
     pub retention_size: Option<u64>,
-    /// Samples may be older than the newest of their series by this much. Only zero is supported.
+    /// Samples behind newer ones of their series are taken if they are at most so much older than the newest
+    /// sample of all. Zero takes none.
     pub out_of_order_window: Duration,
     /// A committed batch is on the disk at most so long after its commit, as long as
     /// [`Tsdb::maintain`](crate::Tsdb::maintain) is called in time.
@@ -90,9 +91,6 @@ pub enum OpenError {
         /// The newest version that is read.
         supported: u16,
     },
-    /// An option asks for what is not supported.
-    #[error("not supported: {0}")]
-    Unsupported(&'static str),
     /// The folder cannot be read or written.
     #[error("cannot {action}: {}", path.display())]
     Io {

@@ -182,6 +182,11 @@ impl Found {
                 sources.push(Source::Rows(rows));
             }
         }
+        let mut late = Samples::default();
+        head.read_late(series, range, &mut late);
+        if !late.is_empty() {
+            sources.push(Source::Rows(late));
+        }
         if sources.is_empty() {
             return None;
         }

@@ -6,7 +6,7 @@
 //!
 //! Rule: one thread at a time; a step that fails leaves everything readable and is tried again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use datamodel::sample::STALE_NAN_BITS;
 use datamodel::time::{TimeRange, duration_ms};
 use storage::{AppendError, Samples};
 
-use crate::codec::chunk::Scratch;
+use crate::codec::chunk::{Column, Scratch};
 use crate::db::Inner;
 use crate::folder::segment_path;
 use crate::head::Last;
@@ -79,7 +79,14 @@ impl Inner {
         // Ended series are forgotten by a seal: with many of them it pays early.
         let ended = self.head().ended_len();
         let many_ended = ended > MIN_ENDED && ended * 4 > series;
-        is_old || many_ended || pending || samples >= self.options.seal_samples || (near && samples > series * 8)
+        // Late samples take some eight times the memory of others.
+        let many_late = self.head().late_len() * 8 >= self.options.seal_samples;
+        is_old
+            || many_ended
+            || many_late
+            || pending
+            || samples >= self.options.seal_samples
+            || (near && samples > series * 8)
     }
 
     /// Seals the head: everything that was committed before the call is in a segment after it.
@@ -181,12 +188,23 @@ impl Inner {
             }
             self.pack_together(writer, &mut labels, &together)?;
         }
+        self.pack_late(writer, &mut labels, frost)?;
         let mut sampled = labels.keys;
         for series in &labels.ended {
             sampled.remove(series);
         }
         let sealed = Sealed { ended: labels.ended.into_iter().collect(), sampled: sampled.into_keys().collect() };
         Ok((labels.names, sealed))
+    }
+
+    /// Writes late samples; series with the same instants, as a late batch has them, share a chunk.
+    fn pack_late(&self, writer: &mut SegmentWriter, labels: &mut SealNames, frost: &Frost) -> io::Result<()> {
+        let mut by_times: BTreeMap<Vec<i64>, Vec<(u32, Column)>> = BTreeMap::new();
+        for (series, samples) in frost.late.all() {
+            let column = column_of(&samples, &samples.timestamps);
+            by_times.entry(samples.timestamps).or_default().push((labels.key(self, series), column));
+        }
+        by_times.into_iter().try_for_each(|(times, columns)| writer.add(&times, columns))
     }
 
     /// Writes groups that have the same timestamps.

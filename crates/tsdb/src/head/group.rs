@@ -144,6 +144,21 @@ impl Group {
         self.rows.clear();
     }
 
+    /// Appends the samples of a series, which has this column now, that lie in the range.
+    pub(crate) fn read(&self, series: u32, column: usize, range: TimeRange, into: &mut Samples) -> Result<(), Corrupt> {
+        let mut scratch = Scratch::default();
+        if let Some(frozen) = &self.sealing {
+            frozen.read(series, range, into, &mut scratch)?;
+        }
+        for chunk in &self.chunks {
+            if let Some(column) = chunk.column_of(series, column) {
+                chunk.read(column, range, into, &mut scratch)?;
+            }
+        }
+        self.rows.read(column, range, into);
+        Ok(())
+    }
+
     /// The newest sample of a series that has this column now. A chunk that cannot be read holds none.
     pub(super) fn last(&self, series: u32, column: usize) -> Option<Last> {
         self.rows.last(column).or_else(|| last_packed(&self.chunks, series, column)).or_else(|| {

@@ -2,6 +2,7 @@
 //!
 //! - [`index`]: labels and postings of the series.
 //! - [`group`], [`rows`]: a group, and the table of its newest rows.
+//! - [`late`]: samples inside the out-of-order window.
 //! - [`seal`]: what is handed over to be sealed, and what is forgotten after that.
 //! - [`plan`]: a batch sorted into rows, before anything is written.
 //!
@@ -13,6 +14,7 @@
 
 pub(crate) mod group;
 pub(crate) mod index;
+pub(crate) mod late;
 pub(crate) mod plan;
 pub(crate) mod rows;
 pub(crate) mod seal;
@@ -21,6 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datamodel::sample::STALE_NAN_BITS;
+use datamodel::time::TimeRange;
 use datamodel::{Histogram, Labels, Metadata};
 use storage::{GroupRef, Samples, SeriesRef};
 
@@ -28,6 +31,7 @@ use crate::segment::Segment;
 
 use group::Group;
 use index::Index;
+use late::Late;
 use plan::Row;
 use rows::Cell;
 
@@ -79,6 +83,9 @@ pub(crate) struct Head {
     free_groups: Vec<u32>,
     /// Groups in which a series has rows from before it left them, each with the seal before which it left.
     former: HashMap<u32, Vec<(u32, u32)>>,
+    /// Samples behind newer ones, and those of them that are being sealed.
+    late: Late,
+    sealing_late: Option<Arc<Late>>,
     /// Groups by references to forgotten ones.
     revived: HashMap<u64, u64>,
     /// Seals so far.
@@ -133,7 +140,7 @@ impl Head {
     /// Bytes held, nearly.
     pub(crate) fn byte_len(&self) -> usize {
         let groups: usize = self.groups.iter().map(Group::byte_len).sum();
-        self.index.byte_len() + self.slots.len() * size_of::<Slot>() + groups
+        self.index.byte_len() + self.slots.len() * size_of::<Slot>() + groups + self.late.byte_len()
     }
 
     pub(crate) fn group(&self, id: u32) -> Option<&Group> {
@@ -219,6 +226,11 @@ impl Head {
         Some((id, slot.group, slot.column))
     }
 
+    /// Group and column of a series.
+    fn writes_to(&self, series: u32) -> Option<(u32, u32)> {
+        self.slots.get(series as usize).filter(|slot| slot.live).map(|slot| (slot.group, slot.column))
+    }
+
     /// Lets a series leave its group for one of its own, because it is sampled at other instants.
     /// `floor_ms`: up to here the series may have rows in its old group.
     pub(crate) fn leave_group(&mut self, series: u32, floor_ms: Option<i64>) -> u32 {
@@ -266,6 +278,17 @@ impl Head {
         self.places(series).filter_map(|(group, column)| group.last(series, column)).max_by_key(|last| last.at)
     }
 
+    /// Appends the late samples of a series that lie in the range.
+    pub(crate) fn read_late(&self, series: u32, range: TimeRange, into: &mut Samples) {
+        for late in [self.sealing_late.as_deref(), Some(&self.late)].into_iter().flatten() {
+            late.read(series, range, into);
+        }
+    }
+
+    pub(crate) const fn late_len(&self) -> u64 {
+        self.late.len()
+    }
+
     /// Makes planned rows visible.
     pub(crate) fn apply(&mut self, planned: &plan::Planned) {
         for Row { group, at, cells } in planned.rows() {
@@ -286,6 +309,12 @@ impl Head {
             self.ended += cells.iter().filter(|cell| cell.bits == STALE_NAN_BITS).count() as u64;
             self.min_ms = Some(self.min_ms.map_or(at, |min| min.min(at)));
             self.max_ms = self.max_ms.max(Some(at));
+        }
+        for entry in planned.late() {
+            self.late.insert(entry);
+            self.samples += 1;
+            self.min_ms = Some(self.min_ms.map_or(entry.at, |min| min.min(entry.at)));
+            self.max_ms = self.max_ms.max(Some(entry.at));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! samples ─▶ sorted by (group, instant, column) ─▶ rows that continue their group
-//!                                               └▶ late ones, decided one by one with `settle`
+//!                                               └▶ others, decided one by one with `settle`
 //! ```
 //!
 //! Rule: a row continues its group if it is newer than all of the group and not much smaller than the
@@ -66,6 +66,8 @@ pub(crate) struct Planned {
     /// Rows that continue their group, ascending by group and instant.
     taken: Vec<Entry>,
     /// Samples that need a look at their series, in the same order.
+    unsettled: Vec<Entry>,
+    /// Samples behind newer ones of their series, inside the window, ascending by group and instant.
     late: Vec<Entry>,
     /// Samples that were left out: index into the batch and why.
     pub(crate) refused: Vec<(u32, AppendError)>,
@@ -74,21 +76,34 @@ pub(crate) struct Planned {
 impl Planned {
     /// Whether nothing is to be written.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.taken.is_empty()
+        self.len() == 0
     }
 
-    /// The rows, ascending by group and instant.
+    /// The rows that continue their group, ascending by group and instant.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.taken.chunk_by(|a, b| a.group == b.group && a.at == b.at).filter_map(|cells| {
-            let first = cells.first()?;
-            Some(Row { group: first.group, at: first.at, cells })
-        })
+        rows_of(&self.taken)
+    }
+
+    /// All rows, as they are logged: late ones behind the others.
+    pub(crate) fn logged_rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.rows().chain(rows_of(&self.late))
+    }
+
+    pub(crate) fn late(&self) -> &[Entry] {
+        &self.late
     }
 
     /// Samples that will be written.
     pub(crate) const fn len(&self) -> usize {
-        self.taken.len()
+        self.taken.len() + self.late.len()
     }
+}
+
+fn rows_of(entries: &[Entry]) -> impl Iterator<Item = Row<'_>> {
+    entries.chunk_by(|a, b| a.group == b.group && a.at == b.at).filter_map(|cells| {
+        let first = cells.first()?;
+        Some(Row { group: first.group, at: first.at, cells })
+    })
 }
 
 /// Sorts a batch into rows. Samples before `oldest_ms` are refused.
@@ -151,7 +166,7 @@ fn split(head: &Head, of_group: &[Entry], planned: &mut Planned) {
         if newer && row.len() * 2 >= largest {
             planned.taken.extend_from_slice(row);
         } else {
-            planned.late.extend_from_slice(row);
+            planned.unsettled.extend_from_slice(row);
         }
     }
 }
@@ -164,38 +179,59 @@ pub(crate) struct Moves {
     /// Series that leave their group.
     leaving: Vec<u32>,
     settled: Vec<Entry>,
+    late: Vec<Entry>,
 }
 
-/// Decides on the late samples. `sealed` looks up the newest sealed sample of a series (by id), as far as
-/// it is newer than the instant that is given and not older than the sample's.
-pub(crate) fn settle(
-    head: &Head,
-    planned: &mut Planned,
-    mut sealed: impl FnMut(u32, Option<i64>, i64) -> Result<Option<Last>, AppendError>,
-) -> Moves {
+/// What else is known of the series of unsettled samples.
+pub(crate) trait Past {
+    /// The newest sealed sample of a series, as far as it is newer than `after` and not older than `at`.
+    fn last_sealed(&self, head: &Head, series: u32, after: Option<i64>, at: i64) -> Result<Option<Last>, AppendError>;
+
+    /// The sample of a series at an instant, wherever it is.
+    fn exactly(&self, head: &Head, series: u32, at: i64) -> Result<Option<Last>, AppendError>;
+
+    /// Where the out-of-order window begins; `None` if there is none.
+    fn window_start(&self, head: &Head) -> Option<i64>;
+}
+
+/// What becomes of one unsettled sample.
+enum Fate {
+    /// It is newer than all of its series.
+    Newest,
+    /// It lies behind the newest one, inside the window.
+    Late,
+    /// The series has it already.
+    Known,
+}
+
+fn fate(head: &Head, entry: &Entry, past: &impl Past) -> Result<Fate, AppendError> {
+    let in_head = head.last(entry.series);
+    let sealed = past.last_sealed(head, entry.series, in_head.as_ref().map(|last| last.at), entry.at)?;
+    let Some(last) = newer(in_head, sealed).filter(|last| last.at >= entry.at) else { return Ok(Fate::Newest) };
+    let at = Timestamp::from_unix_ms(entry.at);
+    let other = if last.at == entry.at {
+        Some(last)
+    } else if past.window_start(head).is_some_and(|start| start <= entry.at) {
+        past.exactly(head, entry.series, entry.at)?
+    } else {
+        return Err(AppendError::OutOfOrder { at, end: Timestamp::from_unix_ms(last.at) });
+    };
+    match other {
+        None => Ok(Fate::Late),
+        Some(other) if entry.same_value(other.bits, other.histogram.as_ref()) => Ok(Fate::Known),
+        Some(_) => Err(AppendError::Duplicate(at)),
+    }
+}
+
+/// Decides on the samples that need a look at their series.
+pub(crate) fn settle(head: &Head, planned: &mut Planned, past: &impl Past) -> Moves {
     let mut moves = Moves::default();
-    let late = std::mem::take(&mut planned.late);
-    for entry in late {
-        let in_head = head.last(entry.series);
-        let last = match sealed(entry.series, in_head.as_ref().map(|last| last.at), entry.at) {
-            Ok(sealed) => newer(in_head, sealed),
-            Err(error) => {
-                planned.refused.push((entry.order, error));
-                continue;
-            }
-        };
-        let at = Timestamp::from_unix_ms(entry.at);
-        match last {
-            Some(last) if last.at > entry.at => {
-                let end = Timestamp::from_unix_ms(last.at);
-                planned.refused.push((entry.order, AppendError::OutOfOrder { at, end }));
-            }
-            Some(last) if last.at == entry.at => {
-                if !entry.same_value(last.bits, last.histogram.as_ref()) {
-                    planned.refused.push((entry.order, AppendError::Duplicate(at)));
-                }
-            }
-            _ => moves.settled.push(entry),
+    for entry in std::mem::take(&mut planned.unsettled) {
+        match fate(head, &entry, past) {
+            Ok(Fate::Newest) => moves.settled.push(entry),
+            Ok(Fate::Late) => moves.late.push(entry),
+            Ok(Fate::Known) => {}
+            Err(error) => planned.refused.push((entry.order, error)),
         }
     }
     // A row that only had to be looked at, because a segment might have held newer samples, stays a row.
@@ -223,7 +259,7 @@ fn newer(a: Option<Last>, b: Option<Last>) -> Option<Last> {
 impl Moves {
     /// Whether the head stays as it is and nothing was settled.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.settled.is_empty()
+        self.settled.is_empty() && self.late.is_empty()
     }
 
     /// Moves the series that leave, and adds the settled samples to the planned ones.
@@ -252,5 +288,11 @@ impl Moves {
         }
         planned.taken.append(&mut self.settled);
         planned.taken.sort_unstable_by_key(Entry::key);
+        for mut entry in self.late {
+            // The series may have left its group just now.
+            (entry.group, entry.column) = head.writes_to(entry.series).unwrap_or((entry.group, entry.column));
+            planned.late.push(entry);
+        }
+        planned.late.sort_unstable_by_key(Entry::key);
     }
 }

@@ -17,11 +17,13 @@ use crate::segment::Segment;
 
 use super::Head;
 use super::group::{Frozen, Group};
+use super::late::Late;
 
 /// What one seal takes from the head.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Frost {
     pub(crate) groups: Vec<Arc<Frozen>>,
+    pub(crate) late: Arc<Late>,
 }
 
 /// The series of a seal, by id.
@@ -62,7 +64,9 @@ impl Head {
         self.samples = 0;
         self.ended = 0;
         self.seals = self.seals.wrapping_add(1);
-        Frost { groups }
+        let late = Arc::new(std::mem::take(&mut self.late));
+        self.sealing_late = Some(Arc::clone(&late));
+        Frost { groups, late }
     }
 
     /// Puts the segment in the place of what was frozen. Series and groups without a sample since the seal
@@ -76,6 +80,7 @@ impl Head {
         for group in &mut self.groups {
             group.sealing = None;
         }
+        self.sealing_late = None;
         let seals = self.seals;
         self.former.retain(|_, groups| {
             groups.retain(|(_, left)| *left == seals);
@@ -91,7 +96,7 @@ impl Head {
         let packed =
             |group: &Group| group.chunks.first().and_then(|chunk| chunk.view().ok()).map(|view| view.bounds().0);
         let first = |group: &Group| packed(group).or_else(|| group.rows.times().first().copied());
-        self.min_ms = live().filter_map(first).min();
+        self.min_ms = live().filter_map(first).chain(self.late.first_ms()).min();
         let has_rows = |group: &&Group| !group.rows.is_empty() || !group.chunks.is_empty();
         self.max_ms = live().filter(has_rows).filter_map(|group| group.last_ms).max();
     }
@@ -140,7 +145,7 @@ impl Head {
         }
         // A young series may belong to a batch that is not committed yet.
         let goes_on = sealed.sampled.contains(series) || slot.born.wrapping_add(1) >= self.seals;
-        (goes_on && !sealed.ended.contains(series)) || table.rows.has(column)
+        (goes_on && !sealed.ended.contains(series)) || table.rows.has(column) || self.late.contains(*series)
     }
 
     fn drop_columns(&mut self, id: usize, keep: &[bool], gone: &mut Vec<u32>) {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod differential;
+mod late;
 mod options;
 mod seal;
 

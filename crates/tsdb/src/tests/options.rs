@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
 
 use datamodel::time::ManualClock;
 use datamodel::{Labels, Metadata, Timestamp};
@@ -34,13 +33,6 @@ fn newer_format_is_refused_by_name() {
     fs::write(folder.path().join("wal/00000001.wal"), header).unwrap();
     let text = refusal(options(folder.path()));
     assert!(text.ends_with("00000001.wal has format version 9; this version reads up to 1"), "{text}");
-}
-
-#[test]
-fn out_of_order_window_is_refused() {
-    let folder = super::folder();
-    let wanted = TsdbOptions { out_of_order_window: Duration::from_secs(60), ..options(folder.path()) };
-    assert_eq!(refusal(wanted), "not supported: an out-of-order window other than zero");
 }
 
 #[test]

@@ -106,8 +106,8 @@ impl Encoder {
     pub(crate) fn encode(&mut self, head: &Head, planned: &Planned, out: &mut Vec<u8>) {
         let mut previous_id = u32::MAX;
         // A reader that cannot tell the only row of a batch loses no other group with it.
-        out.push(u8::from(planned.rows().nth(1).is_some()));
-        for row in planned.rows() {
+        out.push(u8::from(planned.logged_rows().nth(1).is_some()));
+        for row in planned.logged_rows() {
             let Some(group) = head.group(row.group) else { continue };
             let index = row.group as usize;
             if self.groups.len() <= index {

@@ -7,11 +7,11 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use datamodel::Labels;
-use storage::{GroupRef, SeriesRef};
+use storage::{AppendError, GroupRef, SeriesRef};
 
 use crate::bytes::Reader;
-use crate::head::Head;
-use crate::head::plan::{Sample, plan, settle};
+use crate::head::plan::{Past, Sample, plan, settle};
+use crate::head::{Head, Last};
 use crate::options::{OpenError, OpenReport};
 
 use super::record::{DecodeError, Decoder, Sink, Value};
@@ -236,10 +236,27 @@ impl Sink for HeadSink<'_> {
     }
 }
 
+/// What was logged had been accepted: nothing is looked up again, and the window is not asked.
+struct Unquestioned;
+
+impl Past for Unquestioned {
+    fn last_sealed(&self, _: &Head, _: u32, _: Option<i64>, _: i64) -> Result<Option<Last>, AppendError> {
+        Ok(None)
+    }
+
+    fn exactly(&self, _: &Head, _: u32, _: i64) -> Result<Option<Last>, AppendError> {
+        Ok(None)
+    }
+
+    fn window_start(&self, _: &Head) -> Option<i64> {
+        Some(i64::MIN)
+    }
+}
+
 impl BatchSink for HeadSink<'_> {
     fn end_batch(&mut self) {
         let mut planned = plan(self.head, std::mem::take(&mut self.batch), None);
-        let moves = settle(self.head, &mut planned, |_, _, _| Ok(None));
+        let moves = settle(self.head, &mut planned, &Unquestioned);
         if !moves.is_empty() {
             moves.apply(self.head, &mut planned);
         }
