@@ -172,7 +172,7 @@ fn group_resource(node: &Node, report: &mut Report) -> Option<GroupResource> {
 fn query_template(node: &Node, report: &mut Report) -> Option<MetricsQuery> {
     let text = string(node, report)?;
     let parsed = MetricsQuery::new(&text);
-    parsed.map_err(|cause| report.error(node, format!("unable to parse metrics query template: {cause}"))).ok()
+    parsed.map_err(|cause| report.error(node, cause.to_string())).ok()
 }
 
 fn resource_rules(node: &Node, report: &mut Report) -> Option<ResourceRules> {

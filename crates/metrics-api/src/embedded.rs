@@ -22,6 +22,7 @@ use storage::{Querier, QueryError, Queryable, Samples, SelectHints, Series, Seri
 
 use crate::error::excerpt;
 use crate::hold::{Ages, SampleState};
+use crate::recorded::{Evaluation, MAX_RECORDED_DEPTH, Recorded, RowsView, longest_look_back};
 use crate::source::{
     BoxFuture, InstantAnswer, InstantValue, MAX_SHAPES, MetricsSource, SeriesShape, SourceError, SourceSample,
 };
@@ -43,6 +44,7 @@ pub struct EmbeddedSource {
     engine: Engine,
     storage: Arc<dyn Queryable>,
     discovered: Option<Arc<dyn Discovered>>,
+    recorded: Option<Arc<dyn Recorded>>,
     ages: Ages,
     covered_since: Option<Timestamp>,
 }
@@ -57,7 +59,7 @@ impl EmbeddedSource {
     /// Takes an engine, and the storage that it reads.
     #[must_use]
     pub fn new(engine: Engine, storage: Arc<dyn Queryable>, ages: Ages) -> Self {
-        Self { engine, storage, discovered: None, ages, covered_since: None }
+        Self { engine, storage, discovered: None, recorded: None, ages, covered_since: None }
     }
 
     /// Holds the last samples of targets that do not answer but are still discovered. Without this nothing
@@ -65,6 +67,13 @@ impl EmbeddedSource {
     #[must_use]
     pub fn with_discovered(mut self, discovered: Arc<dyn Discovered>) -> Self {
         self.discovered = Some(discovered);
+        self
+    }
+
+    /// Evaluates the names that recording rules write from their expressions where there are fresh rows.
+    #[must_use]
+    pub fn with_recorded(mut self, recorded: Arc<dyn Recorded>) -> Self {
+        self.recorded = Some(recorded);
         self
     }
 
@@ -76,7 +85,11 @@ impl EmbeddedSource {
     }
 
     fn check_covered(&self, expr: &Expr, at: Timestamp) -> Result<(), SourceError> {
-        let Some((since, wanted)) = self.covered_since.zip(longest_range(expr)) else {
+        let wanted = match &self.recorded {
+            Some(recorded) => longest_look_back(expr, &**recorded, MAX_RECORDED_DEPTH),
+            None => longest_range(expr),
+        };
+        let Some((since, wanted)) = self.covered_since.zip(wanted) else {
             return Ok(());
         };
         let held = at.since(since);
@@ -97,8 +110,24 @@ impl EmbeddedSource {
         let view =
             HoldView { storage, discovered: self.discovered.as_deref(), ages: self.ages, seen: Mutex::default() };
         let context = QueryContext { cancel, ..QueryContext::default() };
-        let result = self.engine.instant(&view, (&expr, query), at, &context);
-        let result = result.map_err(|cause| self.failure(query, &cause))?;
+        let (result, warnings) = match &self.recorded {
+            Some(recorded) if fresh.is_some() => {
+                let mut evaluation = Evaluation {
+                    engine: &self.engine,
+                    storage: &view,
+                    recorded: &**recorded,
+                    at,
+                    context: &context,
+                    warnings: Vec::new(),
+                };
+                let rows = evaluation.rows(&expr, MAX_RECORDED_DEPTH).map_err(|cause| self.failure(query, &cause))?;
+                let view = RowsView { inner: &view, rows: &rows };
+                (self.engine.instant(&view, (&expr, query), at, &context), evaluation.warnings)
+            }
+            _ => (self.engine.instant(&view, (&expr, query), at, &context), Vec::new()),
+        };
+        let mut result = result.map_err(|cause| self.failure(query, &cause))?;
+        result.annotations.warnings.extend(warnings);
         Ok(answer(result, at, view.seen.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 

@@ -4,7 +4,7 @@
 //! - [`MetricsApi`]: questions of types in, values with their true time and state out; no HTTP needed.
 //! - [`router`]: the same over HTTP, as kube-apiserver's aggregator asks it.
 //! - Seams: [`MetricsSource`] (where samples come from; [`EmbeddedSource`] is the engine of this process),
-//!   [`ObjectLister`], [`ResourceMapper`], [`Freshen`], [`Discovered`], [`Authenticator`], [`Authorizer`].
+//!   [`ObjectLister`], [`ResourceMapper`], [`Freshen`], [`Discovered`], [`Recorded`], [`Authenticator`], [`Authorizer`].
 //!
 //! ```text
 //!          config ─▶ naming ◀─ template                 HPA
@@ -32,6 +32,7 @@ mod metrics;
 mod names;
 mod naming;
 mod objects;
+mod recorded;
 mod registry;
 mod request;
 mod resource_metrics;
@@ -56,6 +57,7 @@ pub use naming::name::NameError;
 pub use naming::query::BuildError;
 pub use naming::resources::ResourceError;
 pub use objects::{FixedObjects, ListError, MAX_OBJECTS, ObjectLister};
+pub use recorded::{MAX_RECORDED_DEPTH, Recorded, RecordedRule};
 pub use registry::{MAX_METRICS, MAX_PROBLEMS, Problem, RuleId};
 pub use request::{
     Attributes, CUSTOM_GROUP, CustomRequest, CustomVersion, EXTERNAL_GROUP, ExternalRequest, MAX_URI_BYTES,

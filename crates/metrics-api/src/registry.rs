@@ -144,8 +144,13 @@ impl Registry {
         let mut associated = false;
         let mut taken = 0;
         for shape in shapes {
-            let Some(metric) = rule.metric_name(&shape.metric) else {
-                continue;
+            let metric = match rule.metric_name(&shape.metric) {
+                Some(Ok(metric)) => metric,
+                Some(Err(cause)) => {
+                    problems.add(id, cause.to_string());
+                    continue;
+                }
+                None => continue,
             };
             taken += 1;
             let found = rule.resources.resources_of(shape.labels.iter().map(|label| &**label), mapper);
@@ -186,8 +191,13 @@ impl Registry {
     ) {
         let id = RuleId::External(index);
         for shape in shapes {
-            let Some(metric) = rule.metric_name(&shape.metric) else {
-                continue;
+            let metric = match rule.metric_name(&shape.metric) {
+                Some(Ok(metric)) => metric,
+                Some(Err(cause)) => {
+                    problems.add(id, cause.to_string());
+                    continue;
+                }
+                None => continue,
             };
             if self.external.len() >= MAX_METRICS && !self.external.contains_key(&metric) {
                 problems.add(id, format!("more than {MAX_METRICS} metrics: the rest is left out"));

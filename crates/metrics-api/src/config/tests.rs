@@ -48,7 +48,7 @@ rules:
             "x.yaml:4:3: rules[0].seriesFilter: unknown key (did you mean `seriesFilters`?)",
             "x.yaml:5:9: rules[0].name: `as` \"$1_per_second\" always gives an empty name",
             "x.yaml:6:14: rules[0].resources: must include at least `<<.Resource>>` in the label template",
-            "x.yaml:7:17: rules[0].metricsQuery: unable to parse metrics query template: line 1: `template` is not",
+            "x.yaml:7:17: rules[0].metricsQuery: unable to parse metrics query template \"<<template \\\"x\\\">>\": line 1: `tem",
             "x.yaml:8:3: rules[1].seriesQuery: required key is missing",
             "x.yaml:8:19: rules[1].seriesFilters[0]: cannot have both an `is` (\"a\") and `isNot` (\"b\")",
             "x.yaml:8:38: rules[1].seriesFilters[1]: must have either an `is` or `isNot` expression in a filter",

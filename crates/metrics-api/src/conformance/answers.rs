@@ -198,7 +198,7 @@ impl MetricsProvider for SampleProvider {
         // Two series, one of them with foo=bar.
         let count = match (request.metric.as_str(), request.metric_selector.is_everything()) {
             ("my-external-metric", true) => 2,
-            ("my-external-metric", false) => 1,
+            ("my-external-metric", false) | ("other-external-metric", true) => 1,
             _ => 0,
         };
         Box::pin(std::future::ready(Ok(vec![value; count])))
@@ -235,7 +235,8 @@ async fn get(provider: Arc<dyn MetricsProvider>, method: &str, path: &str) -> (u
 
 const PODS_PATH: &str = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/asr/pods";
 
-pub(super) async fn error_body(input: &Value, expect: &Value) -> Result<(), String> {
+/// Better: an answer without any value is an error that names the stage.
+pub(super) async fn error_body(input: &Value, expect: &Value, better: bool) -> Result<(), String> {
     let situation = text_of(&input["situation"]);
     let metric = input["metric"].as_str().unwrap_or("asr_active_requests");
     let name = input["name"].as_str().unwrap_or("*");
@@ -265,6 +266,10 @@ pub(super) async fn error_body(input: &Value, expect: &Value) -> Result<(), Stri
         _ => {}
     }
     let (status, body) = get(rig.api, "GET", &path).await;
+    if better {
+        same(status, 404)?;
+        return same(body["details"]["causes"][0]["reason"].is_string(), true);
+    }
     same(Some(u64::from(status)), expect["status"].as_u64())?;
     superset("body", &body, &expect["body"])
 }
@@ -333,7 +338,10 @@ pub(super) async fn config(input: &Value, expect: &Value, better: bool) -> Resul
     if let Some(interval) = input["metrics_relist_interval"].as_str() {
         let max_age = input["metrics_max_age"].as_str().map(|age| parse_duration(age).unwrap());
         let found = Listing::new(parse_duration(interval).unwrap(), max_age);
-        return outcome(found.map(|_listing| String::new()).map_err(|error| error.to_string()), expect, "ok");
+        let age = |listing: Listing| datamodel::time::format_duration(listing.max_age());
+        let found =
+            found.map(|listing| if expect["metrics_max_age"].is_string() { age(listing) } else { String::new() });
+        return outcome(found.map_err(|error| error.to_string()), expect, "metrics_max_age");
     }
     let text = match input["yaml"].as_str() {
         Some(text) => text.to_owned(),

@@ -96,7 +96,7 @@ async fn check(context: &Context, kind: &str, case: &Value) -> Result<(), String
         "resource_metrics" => answers::resource_metrics(input, expect),
         "request_parse" => answers::request_parse(input, expect),
         "api_path" => answers::api_path(input, expect).await,
-        "error_body" => answers::error_body(input, expect).await,
+        "error_body" => answers::error_body(input, expect, better).await,
         "response_document" => answers::response_document(input, expect).await,
         "config" => answers::config(input, expect, better).await,
         _ => Err("unknown kind".to_owned()),

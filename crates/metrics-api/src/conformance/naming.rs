@@ -115,7 +115,7 @@ pub(super) fn metric_name(input: &Value, expect: &Value, better: bool) -> Result
         return same(found.is_err(), true);
     }
     let series = text_of(&input["series_name"]);
-    let found = found.map(|name| name.of_series(series).unwrap_or_default());
+    let found = found.and_then(|name| name.of_series(series));
     outcome(found.map_err(|error| error.to_string()), expect, "name")
 }
 

@@ -14,7 +14,7 @@ pub(crate) mod resources;
 
 use datamodel::Matcher;
 
-use name::{MetricName, SeriesFilter};
+use name::{MetricName, NameError, SeriesFilter};
 use query::MetricsQuery;
 use resources::ResourceConverter;
 
@@ -38,9 +38,9 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// The metric name of a series, or `None` when the rule does not take it.
-    pub(crate) fn metric_name(&self, series: &str) -> Option<String> {
-        if self.filters.iter().all(|filter| filter.keeps(series)) { self.name.of_series(series) } else { None }
+    /// The metric name of a series, or `None` when the rule does not take it. An error is for the report.
+    pub(crate) fn metric_name(&self, series: &str) -> Option<Result<String, NameError>> {
+        self.filters.iter().all(|filter| filter.keeps(series)).then(|| self.name.of_series(series))
     }
 
     /// Whether two rules take the same series and ask and call them the same.

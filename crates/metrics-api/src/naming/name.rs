@@ -2,6 +2,7 @@
 //!
 //! Rule: expressions are unanchored, as in Go.
 
+use datamodel::labels::Quoted;
 use datamodel::regex::{Regex, RegexError};
 
 /// Why a filter or a name mapping cannot be used.
@@ -29,6 +30,17 @@ pub enum NameError {
         /// The template.
         name_as: String,
     },
+    /// The series is not one of the rule.
+    #[error("series name {} did not match expected pattern {}", Quoted(series), Quoted(pattern))]
+    NoMatch {
+        /// The series.
+        series: String,
+        /// The expression.
+        pattern: String,
+    },
+    /// The series is one of the rule, but its groups are empty.
+    #[error("series name {} gives an empty metric name", Quoted(.0))]
+    EmptyNameOf(String),
     /// An expression is none.
     #[error(transparent)]
     Pattern(#[from] RegexError),
@@ -85,10 +97,14 @@ impl MetricName {
         self.matches.pattern() == other.matches.pattern() && self.name_as == other.name_as
     }
 
-    /// The metric name; `None` when the series does not match, or its name would be empty.
-    pub(crate) fn of_series(&self, series: &str) -> Option<String> {
-        let captures = self.matches.captures(series)?;
-        Some(captures.expand(&self.name_as)).filter(|name| !name.is_empty())
+    /// The metric name of a series.
+    pub(crate) fn of_series(&self, series: &str) -> Result<String, NameError> {
+        let captures = self.matches.captures(series).ok_or_else(|| NameError::NoMatch {
+            series: series.to_owned(),
+            pattern: self.matches.pattern().to_owned(),
+        })?;
+        let name = captures.expand(&self.name_as);
+        if name.is_empty() { Err(NameError::EmptyNameOf(series.to_owned())) } else { Ok(name) }
     }
 }
 

@@ -32,6 +32,14 @@ pub enum BuildError {
     /// The template wrote nothing.
     #[error("empty query produced by metrics query template")]
     Empty,
+    /// The template is none.
+    #[error("unable to parse metrics query template {}: {cause}", Quoted(template))]
+    Parse {
+        /// The text as given.
+        template: String,
+        /// What is wrong with it.
+        cause: TemplateError,
+    },
     /// The template failed.
     #[error("unable to execute metrics query template: {0}")]
     Template(TemplateError),
@@ -91,8 +99,9 @@ pub(crate) struct ExternalQuery<'a> {
 
 impl MetricsQuery {
     /// Compiles a template with the delimiters `<<` and `>>`.
-    pub(crate) fn new(template: &str) -> Result<Self, TemplateError> {
-        Template::parse(template, "<<", ">>").map(Self)
+    pub(crate) fn new(template: &str) -> Result<Self, BuildError> {
+        let failed = |cause| BuildError::Parse { template: template.to_owned(), cause };
+        Template::parse(template, "<<", ">>").map(Self).map_err(failed)
     }
 
     /// The template as given.
