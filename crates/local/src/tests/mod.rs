@@ -1,0 +1,4 @@
+mod autoscaler;
+mod fakes;
+mod front;
+mod supervisor;
