@@ -2,43 +2,23 @@
 //!
 //! Rule: the names are Prometheus' own, so that its dashboards work.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use datamodel::MetricType;
-use datamodel::registry::{Counter, Descriptor, Emit, Family, Gauge, Histogram, RegisterError, Registry};
+use datamodel::registry::{Counter, Family, Gauge, Histogram, RegisterError, Registry, Summary};
 
 /// Upstream's buckets for requests, in seconds.
 const REQUEST_BUCKETS: [f64; 9] = [0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0];
 
-/// Sum and count of times.
-#[derive(Debug, Default)]
-struct Times {
-    sum_ms: AtomicU64,
-    count: AtomicU64,
-}
-
-impl Times {
-    fn add(&self, time: Duration) {
-        self.sum_ms.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn emit(&self, emit: &mut Emit, slice: &str) {
-        let labels = [("slice", slice)];
-        emit.suffixed(0, "_sum", &labels, self.sum_ms.load(Ordering::Relaxed) as f64 / 1000.0);
-        emit.suffixed(0, "_count", &labels, self.count.load(Ordering::Relaxed) as f64);
-    }
-}
+/// Upstream's quantiles of query times.
+const QUERY_QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 
 #[derive(Debug)]
 pub(crate) struct WebMetrics {
     pub(crate) active_queries: Gauge,
     requests: Family<Counter, 2>,
     request_seconds: Family<Histogram, 1>,
-    waited: Arc<Times>,
-    ran: Arc<Times>,
+    query_waited: Summary,
+    query_ran: Summary,
 }
 
 impl WebMetrics {
@@ -48,17 +28,12 @@ impl WebMetrics {
         registry
             .gauge("prometheus_engine_queries_concurrent_max", "The max number of concurrent queries.")?
             .set(max_concurrency as f64);
-        let (waited, ran) = (Arc::new(Times::default()), Arc::new(Times::default()));
-        let duration = Descriptor {
-            name: "prometheus_engine_query_duration_seconds",
-            metric_type: MetricType::Summary,
-            help: "Query timings.",
-        };
-        let (read_waited, read_ran) = (Arc::clone(&waited), Arc::clone(&ran));
-        registry.collector(&[duration], move |emit| {
-            read_ran.emit(emit, "inner_eval");
-            read_waited.emit(emit, "queue_time");
-        })?;
+        let query_duration = registry.summary_family(
+            "prometheus_engine_query_duration_seconds",
+            "Query timings.",
+            ["slice"],
+            &QUERY_QUANTILES,
+        )?;
         Ok(Self {
             active_queries,
             requests: registry.counter_family(
@@ -72,8 +47,8 @@ impl WebMetrics {
                 ["handler"],
                 &REQUEST_BUCKETS,
             )?,
-            waited,
-            ran,
+            query_waited: query_duration.with(["queue_time"]),
+            query_ran: query_duration.with(["inner_eval"]),
         })
     }
 
@@ -83,10 +58,10 @@ impl WebMetrics {
     }
 
     pub(crate) fn query_waited(&self, time: Duration) {
-        self.waited.add(time);
+        self.query_waited.observe_duration(time);
     }
 
     pub(crate) fn query_ran(&self, time: Duration) {
-        self.ran.add(time);
+        self.query_ran.observe_duration(time);
     }
 }
