@@ -4,6 +4,7 @@
 //! - [`Discoverer`]: watches a source and reports its groups through [`Updates`].
 //! - [`StaticDiscoverer`]: groups written in a configuration file.
 //! - [`FileDiscoverer`]: groups in files that others write.
+//! - [`DnsDiscoverer`]: groups that the domain name system answers.
 //! - [`HttpDiscoverer`]: groups that a server answers.
 //! - [`WatchedDiscoverer`]: groups that another part of this process decides.
 //!
@@ -16,6 +17,7 @@
 //! Rule: a discoverer reports what is there; what of it is scraped, and how, is decided by relabelling.
 #![forbid(unsafe_code)]
 
+mod dns;
 mod document;
 mod file;
 mod fixed;
@@ -26,6 +28,7 @@ mod metrics;
 mod updates;
 mod watched;
 
+pub use dns::{DnsDiscoverer, DnsError, META_DNS_NAME, MessageError, RecordType, Resolver, ResolverConfig};
 pub use document::{MAX_TARGETS, parse_groups};
 pub use file::{FileDiscoverer, MAX_POLL_INTERVAL, META_FILEPATH};
 pub use fixed::StaticDiscoverer;

@@ -10,6 +10,8 @@ pub struct DiscoveryMetrics {
     pub(crate) file_read_errors: Counter,
     pub(crate) file_mtime: Family<Gauge, 1>,
     pub(crate) http_failures: Counter,
+    pub(crate) dns_lookups: Counter,
+    pub(crate) dns_failures: Counter,
 }
 
 impl DiscoveryMetrics {
@@ -29,6 +31,9 @@ impl DiscoveryMetrics {
             )?,
             http_failures: registry
                 .counter("prometheus_sd_http_failures_total", "Number of HTTP discovery refresh failures.")?,
+            dns_lookups: registry.counter("prometheus_sd_dns_lookups_total", "The number of DNS discovery lookups.")?,
+            dns_failures: registry
+                .counter("prometheus_sd_dns_lookup_failures_total", "The number of DNS discovery lookup failures.")?,
         })
     }
 }
