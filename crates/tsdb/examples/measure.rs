@@ -143,18 +143,23 @@ struct Pod {
     random: Random,
 }
 
-fn create_pods(tsdb: &Tsdb, targets: usize, all: &[Described]) -> Result<Vec<Pod>, storage::AppendError> {
+fn create_pods(
+    tsdb: &Tsdb,
+    targets: usize,
+    all: &[Described],
+    grouped: bool,
+) -> Result<Vec<Pod>, storage::AppendError> {
     let mut pods = Vec::new();
     for target in 0..targets {
         let mut appender = tsdb.appender();
-        let group = appender.create_group();
+        let group = grouped.then(|| appender.create_group());
         let pod = format!("asr-worker-{target}");
         let mut references = Vec::new();
         for (name, own, _) in all {
             let common = [("namespace", "asr"), ("job", "asr/asr"), ("instance", &pod), ("pod", &pod)];
             let own = own.iter().map(|(name, value)| (*name, value.as_str()));
             let labels = Labels::from_pairs(common.into_iter().chain(own).chain([("__name__", name.as_str())]));
-            references.push(appender.series(Some(group), &labels)?);
+            references.push(appender.series(group, &labels)?);
         }
         let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(target as u64 + 1);
         pods.push(Pod { references, values: vec![0.0; all.len()], random: Random(seed) });
@@ -187,19 +192,45 @@ fn scrape(
     Ok(appending)
 }
 
+/// Sends four samples of each series of a pod at a time; returns the nanoseconds that appending took.
+fn push(tsdb: &Tsdb, pods: &mut [Pod], all: &[Described], rows: i64) -> Result<f64, storage::AppendError> {
+    let kinds: Vec<Kind> = all.iter().map(|(_, _, kind)| *kind).collect();
+    let mut appending = 0.0;
+    for part in 0..rows / 4 {
+        for pod in &mut *pods {
+            let mut block = Vec::new();
+            for _ in 0..4 {
+                step(&kinds, &mut pod.values, &mut pod.random);
+                block.push(pod.values.clone());
+            }
+            let began = cpu_ns();
+            let mut appender = tsdb.appender();
+            for (column, reference) in pod.references.iter().enumerate() {
+                for (values, row) in block.iter().zip(part * 4..) {
+                    let at = Timestamp::from_unix_ms(1_700_000_000_000 + row * 15_000);
+                    appender.append(*reference, at, values[column])?;
+                }
+            }
+            appender.commit()?;
+            appending += cpu_ns() - began;
+        }
+    }
+    Ok(appending)
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let targets: usize = arguments.next().map_or(Ok(100), |text| text.parse())?;
     let rows: i64 = arguments.next().map_or(Ok(240), |text| text.parse())?;
     let folder = || tempfile::tempdir_in("/dev/shm").or_else(|_absent| tempfile::tempdir());
-    let (first, second) = (folder()?, folder()?);
+    let (first, second, third) = (folder()?, folder()?, folder()?);
     let all = kinds();
     let series = (targets * all.len()) as f64;
     let samples = series * rows as f64;
 
     let (tsdb, _) = open(first.path())?;
     let start = anonymous_kib();
-    let mut pods = create_pods(&tsdb, targets, &all)?;
+    let mut pods = create_pods(&tsdb, targets, &all, true)?;
     let created = anonymous_kib();
     let appending = scrape(&tsdb, &mut pods, &all, 0..rows)?;
     let stats = tsdb.stats();
@@ -236,7 +267,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("read buckets, CPU ns a sample    {:.1}", (cpu_ns() - began - selected) / read as f64);
 
     let (tsdb, _) = open(second.path())?;
-    let mut pods = create_pods(&tsdb, targets, &all)?;
+    let mut pods = create_pods(&tsdb, targets, &all, true)?;
     for part in 0..4 {
         scrape(&tsdb, &mut pods, &all, rows * part / 4..rows * (part + 1) / 4)?;
         tsdb.seal()?;
@@ -246,5 +277,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tsdb.compact()?;
     println!("merge, CPU ns a sample           {:.1}", (cpu_ns() - began) / samples);
     println!("folder, bytes a sample           {:.3}", tsdb.stats().disk_bytes as f64 / samples);
+    drop(tsdb);
+
+    // As a remote write brings them: series without a group, four samples of each in a batch.
+    let (tsdb, _) = open(third.path())?;
+    let mut pods = create_pods(&tsdb, targets, &all, false)?;
+    let start = anonymous_kib();
+    let appending = push(&tsdb, &mut pods, &all, rows)?;
+    println!("pushed, KiB a series             {:.3}", (anonymous_kib().saturating_sub(start)) as f64 / series);
+    println!("pushed, CPU ns a sample          {:.1}", appending / samples);
+    println!("pushed, log, bytes a sample      {:.3}", tsdb.stats().wal_bytes as f64 / samples);
+    let began = cpu_ns();
+    tsdb.seal()?;
+    println!("pushed, seal, CPU ns a sample    {:.1}", (cpu_ns() - began) / samples);
+    println!("pushed, segment, bytes a sample  {:.3}", tsdb.stats().sealed_bytes as f64 / samples);
     Ok(())
 }

@@ -12,8 +12,16 @@ const MAX_INTEGER: f64 = 9_007_199_254_740_991.0;
 
 /// The float that an integer stands for at a scale; scales above [`MAX_SCALE`] count as that.
 pub(crate) fn from_decimal(integer: i64, scale: u8) -> f64 {
-    let power = POWERS[usize::from(scale.min(MAX_SCALE))];
-    integer as f64 / power
+    if scale == 0 {
+        return integer as f64;
+    }
+    integer as f64 / POWERS[usize::from(scale.min(MAX_SCALE))]
+}
+
+/// The integer that is nearest to a float at a scale, for floats that are known to be decimals of it.
+pub(crate) fn nearest(value: f64, scale: u8) -> i64 {
+    let scaled = value * POWERS[usize::from(scale.min(MAX_SCALE))];
+    (scaled + 0.5_f64.copysign(scaled)) as i64
 }
 
 /// The integer that stands for a float at a scale, if it gives back every bit.
@@ -25,9 +33,8 @@ pub(crate) fn to_decimal(value: f64, scale: u8) -> Option<i64> {
         return None;
     }
     // Half away from zero, without a call; where it is wrong in the last place the check below fails.
-    let integer = (scaled + 0.5_f64.copysign(scaled)) as i64;
-    let same = if scale == 0 { integer as f64 } else { from_decimal(integer, scale) };
-    (same.to_bits() == value.to_bits()).then_some(integer)
+    let integer = nearest(value, scale);
+    (from_decimal(integer, scale).to_bits() == value.to_bits()).then_some(integer)
 }
 
 /// The smallest scale from `from` on at which the float is an integer, and that integer.

@@ -155,11 +155,45 @@ fn read_histograms(reader: &mut Reader<'_>, count: usize) -> Result<Vec<(usize, 
     Ok(histograms)
 }
 
+/// Columns that a reader keeps because the next one may build on them: the buckets of a few histograms in
+/// some segments. Together at most a megabyte.
+const KEPT_COLUMNS: usize = 64;
+
+/// Longer columns are not kept.
+const MAX_KEPT_ROWS: usize = 2048;
+
+/// A chunk among all: segment and number.
+pub(crate) type ChunkId = (u64, u32);
+
 /// Room that is reused between columns.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     integers: Vec<u64>,
     values: Vec<f64>,
+    kept: Vec<(ChunkId, usize, Vec<f64>)>,
+    next_kept: usize,
+}
+
+impl Scratch {
+    fn kept(&self, chunk: Option<ChunkId>, column: usize) -> Option<&Vec<f64>> {
+        let chunk = chunk?;
+        self.kept.iter().find(|(id, at, _)| *id == chunk && *at == column).map(|(_, _, values)| values)
+    }
+
+    /// Keeps the column that was read last.
+    fn keep(&mut self, chunk: Option<ChunkId>, column: usize) {
+        let Some(chunk) = chunk.filter(|_| self.values.len() <= MAX_KEPT_ROWS) else { return };
+        if self.kept.len() < KEPT_COLUMNS {
+            self.kept.push((chunk, column, self.values.clone()));
+            return;
+        }
+        let at = self.next_kept % KEPT_COLUMNS;
+        self.next_kept = at + 1;
+        if let Some((id, place, values)) = self.kept.get_mut(at) {
+            (*id, *place) = (chunk, column);
+            values.clone_from(&self.values);
+        }
+    }
 }
 
 /// A packed chunk, in place.
@@ -227,9 +261,11 @@ impl<'a> ChunkView<'a> {
         Ok(values)
     }
 
-    /// Appends the samples of a column that lie in the range.
+    /// Appends the samples of a column that lie in the range. With an `id`, columns on which others may
+    /// build are kept in `scratch`.
     pub(crate) fn read(
         &self,
+        id: Option<ChunkId>,
         column: usize,
         range: TimeRange,
         into: &mut Samples,
@@ -245,9 +281,18 @@ impl<'a> ChunkView<'a> {
         let present = if flags & PRESENCE == 0 { None } else { Some(read_runs(&mut reader, self.rows)?) };
         let count = present.as_ref().map_or(self.rows, Vec::len);
         let histograms = if flags & HISTOGRAMS == 0 { Vec::new() } else { read_histograms(&mut reader, count)? };
-        let before = if flags & RELATED == 0 { Vec::new() } else { self.related(column, 0, scratch)? };
+        let before = if flags & RELATED == 0 {
+            Vec::new()
+        } else if let Some(kept) = column.checked_sub(1).and_then(|before| scratch.kept(id, before)) {
+            kept.clone()
+        } else {
+            self.related(column, 0, scratch)?
+        };
         scratch.values.clear();
         floats::read(&mut reader, flags, count, &before, &mut scratch.values, &mut scratch.integers)?;
+        if flags & (PRESENCE | HISTOGRAMS) == 0 {
+            scratch.keep(id, column);
+        }
         let values = &scratch.values;
         if present.is_none() && histograms.is_empty() {
             into.timestamps.extend((from..to).map(|row| self.times.get(row)));
@@ -338,10 +383,15 @@ mod tests {
         let related = encode(&times, true, columns.clone().into_iter());
         assert!(related.len() * 2 < alone.len(), "{} of {}", related.len(), alone.len());
         let view = ChunkView::new(&related).unwrap();
-        for (index, column) in columns.iter().enumerate() {
-            let mut back = Samples::default();
-            view.read(index, TimeRange::ALL, &mut back, &mut Scratch::default()).unwrap();
-            assert_eq!(back.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), column.values);
+        let mut scratch = Scratch::default();
+        for id in [None, Some((1, 2))] {
+            // In the order of the labels, in which `10` comes before `2`.
+            for index in [0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9] {
+                let mut back = Samples::default();
+                view.read(id, index, TimeRange::ALL, &mut back, &mut scratch).unwrap();
+                let bits: Vec<u64> = back.values.iter().map(|value| value.to_bits()).collect();
+                assert_eq!(bits, columns[index].values);
+            }
         }
     }
 
@@ -359,10 +409,11 @@ mod tests {
             let view = ChunkView::new(&bytes).unwrap();
             prop_assert!(view.times().eq(times.iter().copied()));
             let range = TimeRange { start: Timestamp::from_unix_ms(range.0), end: Timestamp::from_unix_ms(range.1) };
+            let mut scratch = Scratch::default();
             for (index, column) in columns.iter().enumerate() {
                 for range in [TimeRange::ALL, range] {
                     let mut back = Samples::default();
-                    view.read(index, range, &mut back, &mut Scratch::default()).unwrap();
+                    view.read(Some((1, 1)), index, range, &mut back, &mut scratch).unwrap();
                     prop_assert_eq!(bits(&back), bits(&samples(&times, column, range)));
                 }
             }
@@ -377,7 +428,7 @@ mod tests {
             bytes[at % len] = with;
             if let Ok(view) = ChunkView::new(&bytes) {
                 for column in 0..view.columns.min(20) {
-                    view.read(column, TimeRange::ALL, &mut Samples::default(), &mut Scratch::default()).ok();
+                    view.read(None, column, TimeRange::ALL, &mut Samples::default(), &mut Scratch::default()).ok();
                 }
             }
         }

@@ -8,7 +8,7 @@
 //! Rule: the form is chosen by the bytes that it takes, never by what the metric is called.
 
 use crate::bytes::{Corrupt, Reader, put_signed, put_varint, unzigzag, varint_len, zigzag};
-use crate::decimal::{MAX_SCALE, find_scale, from_decimal, to_decimal};
+use crate::decimal::{MAX_SCALE, find_scale, from_decimal, nearest, to_decimal};
 
 use super::{packed, xor};
 
@@ -231,8 +231,7 @@ fn add(differences: &mut [f64], before: &[f64], scale: u8) -> Result<(), Corrupt
         return Err(Corrupt("column before has other rows"));
     }
     for (difference, before) in differences.iter_mut().zip(before) {
-        let integer = to_decimal(*before, scale).ok_or(Corrupt("value is no decimal"))?;
-        *difference = from_decimal(integer.wrapping_add(*difference as i64), scale);
+        *difference = from_decimal(nearest(*before, scale).wrapping_add(*difference as i64), scale);
     }
     Ok(())
 }

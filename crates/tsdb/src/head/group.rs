@@ -66,7 +66,7 @@ impl HeadChunk {
         if !self.overlaps(range) {
             return Ok(());
         }
-        self.view()?.read(column, range, into, scratch)
+        self.view()?.read(None, column, range, into, scratch)
     }
 }
 

@@ -296,7 +296,7 @@ impl Segment {
         if at.first > range.end.unix_ms() || at.last < range.start.unix_ms() {
             return Ok(());
         }
-        self.chunk(chunk)?.read(column as usize, range, into, scratch)
+        self.chunk(chunk)?.read(Some((self.number, chunk)), column as usize, range, into, scratch)
     }
 }
 
