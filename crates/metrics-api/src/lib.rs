@@ -34,6 +34,7 @@ mod naming;
 mod objects;
 mod recorded;
 mod registry;
+mod reload;
 mod request;
 mod resource_metrics;
 mod server;
@@ -59,6 +60,7 @@ pub use naming::resources::ResourceError;
 pub use objects::{FixedObjects, ListError, MAX_OBJECTS, ObjectLister};
 pub use recorded::{MAX_RECORDED_DEPTH, Recorded, RecordedRule};
 pub use registry::{MAX_METRICS, MAX_PROBLEMS, Problem, RuleId};
+pub use reload::{ConfigFile, POLL_INTERVAL, ReloadError};
 pub use request::{
     Attributes, CUSTOM_GROUP, CustomRequest, CustomVersion, EXTERNAL_GROUP, ExternalRequest, MAX_URI_BYTES,
 };

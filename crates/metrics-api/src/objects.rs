@@ -1,6 +1,6 @@
 //! Which objects exist.
 //!
-//! Rule: an object that is not listed has no value, whatever its series say.
+//! Rule: with `*`, an object that is not listed has no value, whatever its series say.
 
 use std::collections::BTreeMap;
 

@@ -28,6 +28,8 @@ pub enum RuleId {
     Custom(usize),
     /// Of `externalRules`, with its index from 0.
     External(usize),
+    /// `resourceRules`.
+    Resource,
 }
 
 impl std::fmt::Display for RuleId {
@@ -35,6 +37,7 @@ impl std::fmt::Display for RuleId {
         match self {
             Self::Custom(index) => write!(f, "rules[{index}]"),
             Self::External(index) => write!(f, "externalRules[{index}]"),
+            Self::Resource => f.write_str("resourceRules"),
         }
     }
 }
@@ -105,6 +108,9 @@ impl Registry {
     ) -> (Self, Vec<Problem>) {
         let mut problems = Problems::default();
         let mut next = Self::default();
+        if config.resource_rules.is_some() {
+            problems.add(RuleId::Resource, "metrics.k8s.io is not served here: use metrics-server");
+        }
         for (index, (rule, listed)) in config.rules.iter().zip(&round.custom).enumerate() {
             for unknown in rule.resources.unknown_overrides(mapper) {
                 problems.add(RuleId::Custom(index), unknown.to_string());

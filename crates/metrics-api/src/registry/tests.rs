@@ -98,3 +98,11 @@ fn step(before: &Registry, seconds: i64, listed: [Listing<'_>; 3]) -> Registry {
 fn names(registry: &Registry) -> Vec<String> {
     registry.custom.keys().map(|info| format!("{}/{}", info.group_resource, info.metric)).collect()
 }
+
+#[test]
+fn resource_rules_are_reported_as_not_served() {
+    let rule = "{containerQuery: a, nodeQuery: b}";
+    let config = Config::parse("test", &format!("resourceRules: {{cpu: {rule}, memory: {rule}}}")).unwrap();
+    let (_, problems) = Registry::default().after(&config, &Round::default(), &cluster(), Duration::ZERO);
+    assert_eq!(problems[0].rule.to_string(), "resourceRules");
+}
