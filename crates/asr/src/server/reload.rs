@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at. A secret mounted by Kubernetes changes within a minute or two
@@ -33,6 +34,8 @@ pub(crate) struct Reloaded<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
     files: Vec<PathBuf>,
+    /// As the files were before the first reading, so that no change is missed.
+    first_stamps: Vec<Option<Stamp>>,
     read: Box<Read<T>>,
     present: RwLock<Arc<T>>,
 }
@@ -62,9 +65,10 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
     where
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
+        let first_stamps = stamps(&files);
         let present = RwLock::new(Arc::new(read()?));
         let read = Box::new(move || read().map_err(Into::into));
-        Ok(Self(Arc::new(Inner { files, read, present })))
+        Ok(Self(Arc::new(Inner { files, first_stamps, read, present })))
     }
 
     /// The present value.
@@ -88,33 +92,73 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
 
     /// Follows the files until shutdown.
     pub(crate) async fn watch(self, shutdown: CancellationToken) {
-        let mut seen = self.stamps().await;
+        let mut seen = self.0.first_stamps.clone();
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let stamps = self.stamps().await;
-            if stamps == seen {
-                continue;
-            }
-            seen = stamps;
             let reloaded = self.clone();
-            // A panic inside was reported where it happened; the last good value stays.
-            tokio::task::spawn_blocking(move || reloaded.reload()).await.ok();
+            let look = move || {
+                let stamps = stamps(&reloaded.0.files);
+                if stamps != seen {
+                    reloaded.reload();
+                }
+                stamps
+            };
+            // A panic inside was reported where it happened; the next look will see a change.
+            seen = spawn_blocking(look).await.unwrap_or_default();
         }
     }
+}
 
-    async fn stamps(&self) -> Vec<Option<Stamp>> {
-        let files = self.0.files.clone();
-        let look = move || {
-            let stamp = |path: &PathBuf| {
-                let metadata = fs::metadata(path).ok()?;
-                Some(Stamp { modified: metadata.modified().ok(), len: metadata.len() })
-            };
-            files.iter().map(stamp).collect()
+fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    let stamp = |path: &PathBuf| {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Stamp { modified: metadata.modified().ok(), len: metadata.len() })
+    };
+    files.iter().map(stamp).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn changed_file_is_read_and_a_broken_one_leaves_the_last_good_value() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_owned();
+        fs::write(&path, "1").unwrap();
+        let read_path = path.clone();
+        let read = move || fs::read_to_string(&read_path).unwrap().parse::<u32>();
+        let reloaded = Reloaded::open(vec![path.clone()], read).unwrap();
+        let (shutdown, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        tasks.spawn(reloaded.clone().watch(shutdown.clone()));
+        let until = async |expected: u32| {
+            while *reloaded.get() != expected {
+                advance(LOOK_EVERY).await;
+            }
         };
-        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+        assert_eq!(*reloaded.get(), 1);
+        fs::write(&path, "22").unwrap();
+        until(22).await;
+        fs::write(&path, "no number").unwrap();
+        for _ in 0..20 {
+            advance(LOOK_EVERY).await;
+        }
+        assert_eq!(*reloaded.get(), 22);
+        fs::write(&path, "4444").unwrap();
+        until(4444).await;
+        shutdown.cancel();
+        tasks.join_all().await;
+    }
+
+    #[test]
+    fn first_read_must_succeed() {
+        assert!(Reloaded::<u32>::open(Vec::new(), || "x".parse::<u32>()).is_err());
     }
 }
