@@ -37,6 +37,14 @@ struct TsdbAppender<'a> {
     durable: bool,
 }
 
+impl TsdbAppender<'_> {
+    /// Refuses references to forgotten series here, where the caller can still create them again: after a
+    /// commit the sample would be lost.
+    fn check(&self, series: SeriesRef) -> Result<(), AppendError> {
+        if self.inner.generations.may_live(series) { Ok(()) } else { Err(AppendError::UnknownSeries) }
+    }
+}
+
 impl Appender for TsdbAppender<'_> {
     fn create_group(&mut self) -> GroupRef {
         let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,11 +73,13 @@ impl Appender for TsdbAppender<'_> {
     }
 
     fn append(&mut self, series: SeriesRef, at: Timestamp, value: f64) -> Result<(), AppendError> {
+        self.check(series)?;
         self.batch.push(Sample { series, at: at.unix_ms(), bits: value.to_bits(), histogram: None });
         Ok(())
     }
 
     fn append_histogram(&mut self, series: SeriesRef, at: Timestamp, value: Histogram) -> Result<(), AppendError> {
+        self.check(series)?;
         self.batch.push(Sample { series, at: at.unix_ms(), bits: 0, histogram: Some(Arc::new(value)) });
         Ok(())
     }

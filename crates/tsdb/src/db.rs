@@ -19,6 +19,7 @@ use storage::AppendError;
 use crate::append::Durable;
 use crate::folder::open_segments;
 use crate::head::Head;
+use crate::head::generations::Generations;
 use crate::lock::FolderLock;
 use crate::options::{OpenError, OpenReport, TsdbOptions};
 use crate::stats::{Cardinality, Stats};
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) writer: Mutex<Writer>,
     head: RwLock<Head>,
+    pub(crate) generations: Arc<Generations>,
     pub(crate) syncer: Syncer,
     pub(crate) upkeep: Mutex<Upkeep>,
     last_sync: Mutex<Option<Timestamp>>,
@@ -157,6 +159,7 @@ impl Tsdb {
             options,
             clock,
             writer: Mutex::new(writer),
+            generations: head.generations(),
             head: RwLock::new(head),
             syncer,
             upkeep: Mutex::new(Upkeep::new(highest + 1)),

@@ -1,5 +1,6 @@
 //! What is not sealed yet: series by id, groups of series that share timestamps, their newest rows.
 //!
+//! - [`generations`]: which references are alive.
 //! - [`index`]: labels and postings of the series.
 //! - [`group`], [`rows`]: a group, and the table of its newest rows.
 //! - [`late`]: samples inside the out-of-order window.
@@ -12,6 +13,7 @@
 //!
 //! Rule: nothing here does I/O, and a batch is planned without changing anything that a reader sees.
 
+pub(crate) mod generations;
 pub(crate) mod group;
 pub(crate) mod index;
 pub(crate) mod late;
@@ -29,6 +31,7 @@ use storage::{GroupRef, Samples, SeriesRef};
 
 use crate::segment::Segment;
 
+use generations::Generations;
 use group::Group;
 use index::Index;
 use late::Late;
@@ -78,6 +81,7 @@ impl Last {
 pub(crate) struct Head {
     pub(crate) index: Index,
     slots: Vec<Slot>,
+    generations: Arc<Generations>,
     free_slots: Vec<u32>,
     groups: Vec<Group>,
     free_groups: Vec<u32>,
@@ -109,6 +113,14 @@ const fn pack(generation: u32, id: u32) -> u64 {
 
 const fn unpack(packed: u64) -> (u32, u32) {
     ((packed >> 32) as u32, packed as u32)
+}
+
+impl Generations {
+    /// Whether a reference may be alive; where not, the series is to be created again.
+    pub(crate) fn may_live(&self, series: SeriesRef) -> bool {
+        let (generation, id) = unpack(series.0);
+        self.may_be(id, generation)
+    }
 }
 
 impl Head {
@@ -207,16 +219,18 @@ impl Head {
         let sealed_ms = self.sealed_ms;
         let target = &mut self.groups[group as usize];
         let slot = &mut self.slots[id as usize];
-        *slot = Slot {
-            generation: slot.generation.wrapping_add(1),
-            group,
-            column: target.series.len() as u32,
-            born: self.seals,
-            live: true,
-        };
+        // Zero stands for no series.
+        let generation = slot.generation.wrapping_add(1).max(1);
+        self.generations.set(id, generation);
+        *slot = Slot { generation, group, column: target.series.len() as u32, born: self.seals, live: true };
         target.series.push(id);
         target.floor_ms = target.floor_ms.max(sealed_ms);
         Some(SeriesRef(pack(slot.generation, id)))
+    }
+
+    /// Tells without the head's lock which references are alive.
+    pub(crate) fn generations(&self) -> Arc<Generations> {
+        Arc::clone(&self.generations)
     }
 
     /// Where a series writes: its id, group and column.

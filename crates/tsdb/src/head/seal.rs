@@ -125,6 +125,7 @@ impl Head {
         self.index.remove(&gone);
         for id in &gone {
             self.slots[*id as usize].live = false;
+            self.generations.set(*id, 0);
             self.free_slots.push(*id);
         }
         if let Some(rebuilt) = self.index.rebuilt() {

@@ -231,8 +231,10 @@ fn series_without_samples_are_forgotten_and_come_back() {
     }
     assert_eq!(tsdb.stats().head_series, 1);
     let mut appender = tsdb.appender();
-    appender.append(reference, Timestamp::from_unix_ms(9000), 1.0).unwrap();
-    assert!(matches!(appender.commit().unwrap()[..], [(_, AppendError::UnknownSeries)]));
+    let at = Timestamp::from_unix_ms(9000);
+    assert!(matches!(appender.append(reference, at, 1.0), Err(AppendError::UnknownSeries)));
+    assert!(matches!(appender.append(storage::SeriesRef(1 << 32 | 77), at, 1.0), Err(AppendError::UnknownSeries)));
+    drop(appender);
     // The same instant with another value is told even though the head has forgotten the sample.
     let refused = append(&tsdb, Some(group), &[(&gone, 1000, Value::Float(2.0))]);
     assert!(matches!(refused[..], [(_, AppendError::Duplicate(_))]), "{refused:?}");
