@@ -8,7 +8,7 @@
 //! - [`registry`]: the instruments of our own metrics.
 //! - [`sum`]: sums that keep their low bits.
 //! - [`rfc3339`]: instants as text.
-//! - [`time`]: timestamps, durations as Prometheus spells them, the [`Clock`](time::Clock).
+//! - [`time`]: timestamps, durations as Prometheus spells them, the [`Clock`].
 //!
 //! Rule: nothing here does I/O, spawns, or reads the clock on its own.
 #![forbid(unsafe_code)]

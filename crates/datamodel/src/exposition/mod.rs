@@ -4,7 +4,7 @@
 //! - [`Parser`]: pulls one [`Entry`] after the other from a page; nothing is allocated for a sample line.
 //! - [`SampleLine`]: the raw text of a series is the key for caches; [`SampleLine::labels`] reads the labels
 //!   out of it and is only needed when the cache does not know the text.
-//! - [`write`]: the same formats, written.
+//! - [`write`](mod@write): the same formats, written.
 //!
 //! ```text
 //! page ──▶ Parser ──▶ Type │ Help │ Unit │ Comment │ Sample { series, value, timestamp, exemplar }
