@@ -193,20 +193,19 @@ impl Tsdb {
     ///
     /// # Errors
     ///
-    /// The disk failed. Everything stays readable, and what was not done is tried again by the next call.
+    /// The disk failed. Everything stays readable, and what was not done is tried again half a minute later.
     pub fn maintain(&self) -> Result<(), AppendError> {
         let inner = &self.inner;
         inner.sync_if_due()?;
         if inner.options.max_head_bytes.is_some() {
             inner.head_bytes.store(inner.head().byte_len(), Ordering::Relaxed);
         }
-        if inner.seal_is_due() {
-            inner.seal()?;
-            inner.retain()?;
-        } else {
-            inner.merge_once()?;
+        if inner.upkeep_rests() {
+            return Ok(());
         }
-        Ok(())
+        let done =
+            if inner.seal_is_due() { inner.seal().and_then(|()| inner.retain()) } else { inner.merge_once().map(drop) };
+        done.inspect_err(|_| inner.let_upkeep_rest())
     }
 
     /// Seals the head and merges all segments into one: for a snapshot, or to measure.

@@ -11,7 +11,9 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use datamodel::Timestamp;
 use datamodel::sample::STALE_NAN_BITS;
 use datamodel::time::{TimeRange, duration_ms};
 use storage::{AppendError, Samples};
@@ -39,6 +41,10 @@ const RETENTION_SHARE: i64 = 10;
 /// Where no retention is set, and at most: 31 days, so that one damaged file is not everything.
 const MAX_SPAN_MS: i64 = 31 * 86_400_000;
 
+/// After a failure nothing is tried for so long: packing millions of samples for a full disk once a second
+/// would take a whole core.
+const REST: Duration = Duration::from_secs(30);
+
 /// A seal that was begun.
 #[derive(Debug)]
 pub(crate) struct PendingSeal {
@@ -51,12 +57,14 @@ pub(crate) struct PendingSeal {
 pub(crate) struct Upkeep {
     next_number: u64,
     pending: Option<PendingSeal>,
+    /// When a step last failed.
+    failed_at: Option<Timestamp>,
 }
 
 impl Upkeep {
     /// `next_number`: of the next segment.
     pub(crate) const fn new(next_number: u64) -> Self {
-        Self { next_number, pending: None }
+        Self { next_number, pending: None, failed_at: None }
     }
 }
 
@@ -66,6 +74,17 @@ fn failed(action: &str, path: &Path) -> impl FnOnce(io::Error) -> AppendError {
 }
 
 impl Inner {
+    /// Whether a step failed a short time ago.
+    pub(crate) fn upkeep_rests(&self) -> bool {
+        let now = self.clock.now();
+        let failed_at = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).failed_at;
+        failed_at.is_some_and(|failed_at| failed_at <= now && now.since(failed_at) < REST)
+    }
+
+    pub(crate) fn let_upkeep_rest(&self) {
+        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).failed_at = Some(self.clock.now());
+    }
+
     /// Whether the head is to be sealed now.
     pub(crate) fn seal_is_due(&self) -> bool {
         let now = self.clock.now();

@@ -333,3 +333,28 @@ fn ended_series_are_forgotten_by_a_seal_that_comes_early() {
     drop(tsdb);
     assert_eq!(everything(&open(options(folder.path())).0), found);
 }
+
+#[test]
+fn seal_that_fails_loses_nothing_and_is_tried_again_after_a_rest() {
+    let folder = folder();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_unix_ms(0)));
+    let wanted = TsdbOptions { seal_samples: 400, ..options(folder.path()) };
+    let (tsdb, _) = Tsdb::open(wanted, Arc::clone(&clock) as Arc<dyn datamodel::Clock>).unwrap();
+    let segments = folder.path().join("segments");
+    scrape(&tsdb, 0..100);
+    fs::remove_dir(&segments).unwrap();
+    let error = tsdb.maintain().unwrap_err();
+    assert!(error.to_string().starts_with("storage failed: seal: "), "{error}");
+    scrape(&tsdb, 100..150);
+    let before = everything(&tsdb);
+    assert_eq!(count(&before), 750, "frozen and new rows are read");
+    fs::create_dir(&segments).unwrap();
+    tsdb.maintain().unwrap();
+    assert_eq!(tsdb.stats().segments, 0, "it rests");
+    clock.advance(Duration::from_secs(30));
+    tsdb.maintain().unwrap();
+    assert_eq!((tsdb.stats().segments, tsdb.stats().sealed_samples), (2, 750));
+    assert_eq!(everything(&tsdb), before);
+    drop(tsdb);
+    assert_eq!(everything(&open(options(folder.path())).0), before);
+}
