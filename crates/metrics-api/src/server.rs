@@ -1,6 +1,6 @@
 //! The APIs over HTTP.
 //!
-//! - [`MetricsProvider`]: who answers; [`MetricsApi`](crate::MetricsApi) does.
+//! - [`MetricsProvider`]: who answers; [`MetricsApi`] does.
 //! - [`router`]: serves `/apis` and everything below it.
 //!
 //! Rule: bounded in length, concurrency and time; identity and permission come before everything else.
