@@ -60,7 +60,7 @@ pub fn parse_float(text: &str) -> Result<f64, FloatError> {
 
 /// A number as Go's `strconv.FormatFloat(value, 'g', -1, 64)` prints it: the shortest text that reads back,
 /// with an exponent below 1e-4 and from 1e6 on (`1e+06`); `NaN`, `+Inf`, `-Inf`. The exposition formats use
-/// it.
+/// it, and `fmt` prints numbers so with `%v` and `%g`, which alert templates do.
 #[must_use]
 pub fn format_g(value: f64) -> String {
     let mut text = String::new();
@@ -71,15 +71,6 @@ pub fn format_g(value: f64) -> String {
 /// Appends what [`format_g`] gives.
 pub fn write_g(into: &mut String, value: f64) {
     write_shortest(into, value, 6);
-}
-
-/// A number as Go's `fmt` prints it with `%v` and `%g`: as [`format_g`], but with an exponent only from
-/// 1e21 on. Alert templates use it.
-#[must_use]
-pub fn format_v(value: f64) -> String {
-    let mut text = String::new();
-    write_shortest(&mut text, value, 21);
-    text
 }
 
 /// A number as Go's `strconv.FormatFloat(value, 'f', -1, 64)` prints it: the shortest text that reads back,
@@ -134,24 +125,23 @@ mod tests {
 
     #[test]
     fn numbers_print_as_go_prints_them() {
-        for (value, g, v, f) in [
-            (0.0, "0", "0", "0"),
-            (-0.0, "-0", "-0", "-0"),
-            (1523.0, "1523", "1523", "1523"),
-            (999_999.0, "999999", "999999", "999999"),
-            (1e6, "1e+06", "1e+06", "1000000"),
-            (1_234_567.0, "1.234567e+06", "1.234567e+06", "1234567"),
-            (0.05, "0.05", "0.05", "0.05"),
-            (0.0001, "0.0001", "0.0001", "0.0001"),
-            (0.00001, "1e-05", "1e-05", "0.00001"),
-            (1e21, "1e+21", "1e+21", "1000000000000000000000"),
-            (1e100, "1e+100", "1e+100", &format!("1{}", "0".repeat(100))),
-            (f64::NAN, "NaN", "NaN", "NaN"),
-            (f64::INFINITY, "+Inf", "+Inf", "+Inf"),
-            (f64::NEG_INFINITY, "-Inf", "-Inf", "-Inf"),
+        for (value, g, f) in [
+            (0.0, "0", "0"),
+            (-0.0, "-0", "-0"),
+            (1523.0, "1523", "1523"),
+            (999_999.0, "999999", "999999"),
+            (1e6, "1e+06", "1000000"),
+            (1_234_567.0, "1.234567e+06", "1234567"),
+            (0.05, "0.05", "0.05"),
+            (0.0001, "0.0001", "0.0001"),
+            (0.00001, "1e-05", "0.00001"),
+            (1e21, "1e+21", "1000000000000000000000"),
+            (1e100, "1e+100", &format!("1{}", "0".repeat(100))),
+            (f64::NAN, "NaN", "NaN"),
+            (f64::INFINITY, "+Inf", "+Inf"),
+            (f64::NEG_INFINITY, "-Inf", "-Inf"),
         ] {
             assert_eq!(format_g(value), g);
-            assert_eq!(format_v(value), if (6.0..21.0).contains(&value.log10()) { f } else { v });
             assert_eq!(format_f(value), f);
         }
         for (value, api) in
