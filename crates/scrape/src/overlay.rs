@@ -202,6 +202,10 @@ impl Series for Fresh<'_> {
                 into.push(at, value);
             }
         }
+        if !into.starts.is_empty() {
+            // A pulled sample says nothing of its counter's start.
+            into.starts.resize(into.timestamps.len(), 0);
+        }
         Ok(())
     }
 }
@@ -217,5 +221,6 @@ fn copy(from: &Samples, range: TimeRange, into: &mut Samples) {
             Some((_, histogram)) => into.push_histogram(*at, Arc::clone(histogram)),
             None => into.push(*at, *value),
         }
+        into.starts.extend(from.starts.get(index));
     }
 }
