@@ -26,6 +26,19 @@ use serde_json::{Value, json};
 const DEFAULT_CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance/hpa/cases.json");
 /// Later than any age that the cases name.
 const NOW: Timestamp = Timestamp::from_unix_ms(4_000_000_000_000);
+/// What can go wrong in a whole sync; empty for nothing.
+const FAULTS: [&str; 10] = [
+    "",
+    "get_scale",
+    "update_scale",
+    "metrics_api",
+    "missing_selector",
+    "selector_missing",
+    "selector_required",
+    "invalid_selector",
+    "selector_invalid",
+    "ambiguous_selector",
+];
 const NAMESPACE: &str = "test-namespace";
 
 #[test]
@@ -254,6 +267,9 @@ fn reconcile(input: &Value) -> Result<Value, String> {
         return Err(format!("unknown input `{unknown}`"));
     }
     let fault = input["fault"].as_str().unwrap_or_default();
+    if !FAULTS.contains(&fault) {
+        return Err(format!("unknown fault `{fault}`"));
+    }
     let metrics: Vec<&Value> = list(&input["metrics"]).collect();
     // A case with requests has a pod for each of them, one without has a pod for each replica.
     let requests: Vec<i64> =
@@ -269,8 +285,8 @@ fn reconcile(input: &Value) -> Result<Value, String> {
             }),
         },
         selector_problem: match fault {
-            "missing_selector" | "selector_required" => Some(SelectorProblem::Missing),
-            "invalid_selector" => Some(SelectorProblem::Invalid("fault".to_owned())),
+            "missing_selector" | "selector_missing" | "selector_required" => Some(SelectorProblem::Missing),
+            "invalid_selector" | "selector_invalid" => Some(SelectorProblem::Invalid("fault".to_owned())),
             "ambiguous_selector" => {
                 Some(SelectorProblem::Ambiguous { selector: "name=test".to_owned(), hpas: "fault".to_owned() })
             }

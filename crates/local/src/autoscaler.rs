@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::BoxFuture;
 use crate::fleet::{Fleet, WorkerPhase, WorkerSnapshot};
+use crate::metrics::SyncOutcome;
 
 /// Decisions that the history keeps. With the samples of ten workers each takes some 3 KiB.
 pub const MAX_HISTORY: usize = 100;
@@ -180,6 +181,7 @@ impl Autoscaler {
     pub(crate) async fn sync(&mut self) {
         let workers = self.fleet.snapshot();
         if self.must_wait(&workers) {
+            self.fleet.tally().sync(SyncOutcome::Waited);
             self.publish();
             return;
         }
@@ -199,6 +201,7 @@ impl Autoscaler {
             readings.iter().map(|reading| reading.as_ref().ok().and_then(|reading| reading.query.clone())).collect();
         let record = DecisionRecord::new(&decision, &observation, &before, &inputs, &queries);
         self.metrics = metric_statuses(&specs, &readings, &decision, now);
+        self.fleet.tally().sync(outcome(&decision));
         self.apply(&decision);
         self.remember(record);
         self.publish();
@@ -305,6 +308,16 @@ impl Autoscaler {
             workers: workers.iter().map(as_status).collect(),
         };
         self.status.send_replace(Arc::new(status));
+    }
+}
+
+fn outcome(decision: &Decision) -> SyncOutcome {
+    match (decision.rescale, decision.current_replicas) {
+        (Some(to), Some(from)) if to > from => SyncOutcome::Up,
+        (Some(_), _) => SyncOutcome::Down,
+        (None, _) if decision.recommendation.is_none() => SyncOutcome::Failed,
+        (None, _) if decision.is_held => SyncOutcome::Held,
+        (None, _) => SyncOutcome::Unchanged,
     }
 }
 

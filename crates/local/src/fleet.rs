@@ -15,6 +15,8 @@ use datamodel::{Clock, Labels, Timestamp};
 use discovery::{ADDRESS, TargetGroup};
 use tokio::sync::{Notify, watch};
 
+use crate::metrics::Tally;
+
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WorkerPhase {
@@ -87,6 +89,7 @@ pub struct Fleet {
     state: Mutex<State>,
     version: watch::Sender<u64>,
     targets: watch::Sender<Vec<TargetGroup>>,
+    tally: Tally,
 }
 
 impl fmt::Debug for Fleet {
@@ -104,7 +107,14 @@ impl Fleet {
     pub fn new(namespace: impl Into<String>, clock: Arc<dyn Clock>) -> Arc<Self> {
         let (version, _) = watch::channel(0);
         let (targets, _) = watch::channel(Vec::new());
-        Arc::new(Self { clock, namespace: namespace.into(), state: Mutex::default(), version, targets })
+        Arc::new(Self {
+            clock,
+            namespace: namespace.into(),
+            state: Mutex::default(),
+            version,
+            targets,
+            tally: Tally::default(),
+        })
     }
 
     /// Changes whenever a worker comes, goes, or changes its phase, address or readiness; not with its
@@ -173,6 +183,11 @@ impl Fleet {
         }
     }
 
+    /// What only ever grows.
+    pub(crate) const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Adds a worker whose process is about to be started.
     pub(crate) fn add(&self, name: &str) -> WorkerId {
         let now = self.clock.now();
@@ -218,6 +233,7 @@ impl Fleet {
 
     /// Says that the worker's process ended and will be started again.
     pub(crate) fn set_restarting(&self, id: WorkerId) {
+        self.tally.restart();
         self.set_ready(id, false);
         self.update(id, |worker, _| worker.restarts = worker.restarts.saturating_add(1));
     }
@@ -252,19 +268,24 @@ impl Fleet {
     }
 
     fn changed(&self) {
-        let labels = Labels::from_pairs([("job", Self::JOB), ("namespace", &self.namespace)]);
-        let workers = self.snapshot();
-        let targets = workers.iter().filter_map(|worker| {
-            let address = worker.address?.to_string();
-            Some(Labels::from_pairs([("pod", &*worker.name), (ADDRESS, &address)]))
-        });
-        let group = TargetGroup { source: Arc::from("local"), labels, targets: targets.collect() };
         self.targets.send_if_modified(|groups| {
-            let has_changed = groups.as_slice() != std::slice::from_ref(&group);
-            *groups = vec![group];
+            // Looked up under the lock of the channel, so that of two changes at once the later one stays.
+            let now = vec![self.target_group()];
+            let has_changed = *groups != now;
+            *groups = now;
             has_changed
         });
         self.version.send_modify(|version| *version += 1);
+    }
+
+    fn target_group(&self) -> TargetGroup {
+        let labels = Labels::from_pairs([("job", Self::JOB), ("namespace", &self.namespace)]);
+        let target = |worker: &WorkerSnapshot| {
+            let address = worker.address?.to_string();
+            Some(Labels::from_pairs([("pod", &*worker.name), (ADDRESS, &address)]))
+        };
+        let targets = self.snapshot().iter().filter_map(target).collect();
+        TargetGroup { source: Arc::from("local"), labels, targets }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -4,6 +4,7 @@
 //! - [`launcher`]: how a worker comes to life: [`WorkerLauncher`], and processes of our own binary.
 //! - [`supervisor`]: as many workers as are wanted, restarted when they end, drained before they leave.
 //! - [`front`]: the public address; each request to the ready worker with the fewest.
+//! - [`metrics`]: what all of them say about themselves.
 //! - [`autoscaler`]: reads metrics, asks `hpa`, tells the supervisor, publishes what it did.
 //!
 //! ```text
@@ -21,6 +22,7 @@ pub mod autoscaler;
 pub mod fleet;
 pub mod front;
 pub mod launcher;
+pub mod metrics;
 pub mod probe;
 pub mod supervisor;
 

@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use super::FrontBody;
+use crate::metrics::RequestOutcome;
 
 /// Seconds after which a client may try again: a model loads in about one.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -52,6 +53,16 @@ impl FrontError {
                 "method_not_supported",
                 "the method CONNECT is not supported",
             ),
+        }
+    }
+
+    /// How the request is counted; none for one that no worker could have answered.
+    pub(crate) const fn outcome(self) -> Option<RequestOutcome> {
+        match self {
+            Self::NoReadyWorker => Some(RequestOutcome::NoReadyWorker),
+            Self::Unreachable => Some(RequestOutcome::WorkerUnreachable),
+            Self::WorkerFailed => Some(RequestOutcome::WorkerFailed),
+            Self::Tunnel => None,
         }
     }
 

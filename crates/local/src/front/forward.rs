@@ -27,6 +27,7 @@ use super::error::{FrontError, json};
 use super::headers::{prepare_request, remove_hop_by_hop};
 use super::{FrontBody, MAX_BUFFER_BYTES};
 use crate::fleet::{Fleet, Lease};
+use crate::metrics::RequestOutcome;
 
 /// How long a connection to a worker may take. It is on this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,7 +43,17 @@ pub(super) async fn answer(fleet: &Arc<Fleet>, request: Request<Incoming>, peer:
             false => Err(FrontError::NoReadyWorker),
         },
         "/metrics" if is_read => speak_for_all(fleet, request, peer).await,
-        _ => hand_over(fleet, request, peer).await,
+        _ => {
+            let result = hand_over(fleet, request, peer).await;
+            let outcome = match &result {
+                Ok(_) => Some(RequestOutcome::Answered),
+                Err(error) => error.outcome(),
+            };
+            if let Some(outcome) = outcome {
+                fleet.tally().request(outcome);
+            }
+            result
+        }
     };
     result.unwrap_or_else(FrontError::response)
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use datamodel::registry::Registry;
 use datamodel::time::ManualClock;
 use datamodel::{Clock, Timestamp};
 use hpa::status::{AutoscalingStatus, SampleState};
@@ -70,6 +71,20 @@ async fn held_value_may_keep_or_raise_but_never_lower() {
     let low = [("a", 1_000), ("b", 0)].map(fresh);
     house.sync(120, &low).await;
     assert_eq!(house.sync(140, &low).await, 1);
+    let registry = Registry::new();
+    crate::metrics::register(&registry, &house.fleet, house.autoscaler.wanted()).unwrap();
+    let mut text = String::new();
+    registry.encode_text(&mut text);
+    for line in [
+        r#"crescendo_workers{phase="Running"} 2"#,
+        "crescendo_workers_ready 2",
+        "crescendo_workers_wanted 1",
+        r#"crescendo_autoscaler_syncs_total{outcome="up"} 2"#,
+        r#"crescendo_autoscaler_syncs_total{outcome="held"} 1"#,
+        r#"crescendo_autoscaler_syncs_total{outcome="down"} 1"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+    }
 }
 
 #[tokio::test]
