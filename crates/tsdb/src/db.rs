@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use datamodel::time::duration_ms;
-use datamodel::{Clock, Metadata, Timestamp};
+use datamodel::time::{TimeRange, duration_ms};
+use datamodel::{Clock, Matcher, Metadata, Timestamp};
 use storage::AppendError;
 
 use crate::append::Durable;
@@ -237,6 +237,18 @@ impl Tsdb {
     /// As [`maintain`](Self::maintain).
     pub fn seal(&self) -> Result<(), AppendError> {
         self.inner.seal()
+    }
+
+    /// Deletes the samples in the range of all series that pass the matchers, as far as they were committed
+    /// before the call. Their bytes are gone when this returns; it takes the time of writing each segment
+    /// anew that has any of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`maintain`](Self::maintain). What was deleted until then stays deleted.
+    pub fn delete(&self, matchers: &[Matcher], range: TimeRange) -> Result<(), AppendError> {
+        self.inner.seal()?;
+        self.inner.delete(matchers, range)
     }
 
     /// Ends writing: what was committed is on the disk when this returns. Readers go on.

@@ -1,4 +1,4 @@
-//! Several segments into one: longer columns, one index.
+//! Several segments into one: longer columns, one index. And one into one, without some samples.
 //!
 //! ```text
 //! A: chunk 3 ┐
@@ -8,16 +8,18 @@
 //!
 //! Rule: memory is bounded by the columns of one new chunk, beside the names.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use datamodel::Labels;
+use datamodel::time::TimeRange;
+use datamodel::{Labels, Timestamp};
 use storage::Samples;
 
 use crate::codec::chunk::Scratch;
 use crate::head::group::column_of;
-use crate::query::sort_tail;
+use crate::query::{copy, sort_tail};
 use crate::segment::names::Names;
 use crate::segment::write::{About, SegmentWriter};
 use crate::segment::{Segment, Walk};
@@ -44,25 +46,53 @@ impl Merged {
     }
 }
 
+/// Samples that a rewrite leaves out.
+#[derive(Debug)]
+pub(crate) struct Deletion {
+    /// Series of the segment, by number.
+    pub(crate) series: HashSet<u32>,
+    pub(crate) range: TimeRange,
+}
+
 /// Writes the segments, ascending by time, as one. `meanwhile` is called now and then, between chunks.
-pub(crate) fn write(
+pub(crate) fn write(path: &Path, run: &[Arc<Segment>], meanwhile: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let level = run.iter().map(|segment| segment.level).max().unwrap_or(0).saturating_add(1);
+    write_as(path, run, level, None, meanwhile).map(drop)
+}
+
+/// Writes a segment anew, without some samples; returns whether there are others.
+pub(crate) fn rewrite(
+    path: &Path,
+    segment: &Arc<Segment>,
+    without: &Deletion,
+    meanwhile: impl FnMut() -> io::Result<()>,
+) -> io::Result<bool> {
+    write_as(path, std::slice::from_ref(segment), segment.level, Some(without), meanwhile)
+}
+
+fn write_as(
     path: &Path,
     run: &[Arc<Segment>],
+    level: u8,
+    without: Option<&Deletion>,
     mut meanwhile: impl FnMut() -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let (names, mut series) = collect(run)?;
     // Series in the same chunks, one after the other; within them in the order of the columns.
     series.sort_by(|a, b| a.chunks().cmp(b.chunks()).then_with(|| a.lies.cmp(&b.lies)));
     let mut writer = SegmentWriter::create(path)?;
     for together in series.chunk_by(|a, b| a.chunks().eq(b.chunks())) {
-        if let Err(error) = write_together(&mut writer, run, together).and_then(|()| meanwhile()) {
+        if let Err(error) = write_together(&mut writer, run, together, without).and_then(|()| meanwhile()) {
             writer.discard();
             return Err(error);
         }
     }
-    let level = run.iter().map(|segment| segment.level).max().unwrap_or(0).saturating_add(1);
+    if writer.is_empty() {
+        writer.discard();
+        return Ok(false);
+    }
     let replaces = run.iter().map(|segment| segment.number()).collect();
-    writer.finish(names, &About { level, wal_through: sealed_through(run), replaces })
+    writer.finish(names, &About { level, wal_through: sealed_through(run), replaces }).map(|()| true)
 }
 
 /// The next series of a segment that is walked through.
@@ -133,12 +163,34 @@ fn read_series(run: &[Arc<Segment>], lies: &[Lies], scratch: &mut Scratch) -> io
     Ok(samples)
 }
 
-fn write_together(writer: &mut SegmentWriter, run: &[Arc<Segment>], together: &[Merged]) -> io::Result<()> {
+/// The samples that do not lie in the range.
+fn outside(samples: &Samples, range: TimeRange) -> Samples {
+    let mut left = Samples::default();
+    if let Some(end) = range.start.unix_ms().checked_sub(1) {
+        copy(samples, TimeRange { start: Timestamp::MIN, end: Timestamp::from_unix_ms(end) }, &mut left);
+    }
+    if let Some(start) = range.end.unix_ms().checked_add(1) {
+        copy(samples, TimeRange { start: Timestamp::from_unix_ms(start), end: Timestamp::MAX }, &mut left);
+    }
+    left
+}
+
+fn write_together(
+    writer: &mut SegmentWriter,
+    run: &[Arc<Segment>],
+    together: &[Merged],
+    without: Option<&Deletion>,
+) -> io::Result<()> {
     let mut scratch = Scratch::default();
     for part in together.chunks(crate::segment::write::MAX_COLUMNS) {
         let mut read = Vec::with_capacity(part.len());
         for series in part {
-            read.push((series.key, read_series(run, &series.lies, &mut scratch)?));
+            let mut samples = read_series(run, &series.lies, &mut scratch)?;
+            // In a single segment the keys are the numbers of the series.
+            if let Some(deletion) = without.filter(|deletion| deletion.series.contains(&series.key)) {
+                samples = outside(&samples, deletion.range);
+            }
+            read.push((series.key, samples));
         }
         // Series that miss rows differ: the chunk has the rows of all.
         let mut times: Vec<i64> = Vec::new();

@@ -249,7 +249,7 @@ impl Series for Found {
 }
 
 /// Appends the part of `from` that lies in the range; `from` need not be sorted.
-fn copy(from: &Samples, range: TimeRange, into: &mut Samples) {
+pub(crate) fn copy(from: &Samples, range: TimeRange, into: &mut Samples) {
     let mut histograms = from.histograms.iter().peekable();
     for (index, (at, value)) in from.timestamps.iter().zip(&from.values).enumerate() {
         let histogram = histograms.next_if(|(place, _)| *place == index);

@@ -13,9 +13,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use datamodel::Timestamp;
 use datamodel::sample::STALE_NAN_BITS;
 use datamodel::time::{TimeRange, duration_ms};
+use datamodel::{Matcher, Timestamp};
 use storage::{AppendError, Samples};
 
 use crate::codec::chunk::{Column, Scratch};
@@ -24,6 +24,8 @@ use crate::folder::segment_path;
 use crate::head::Last;
 use crate::head::group::{Frozen, column_of};
 use crate::head::seal::{Frost, Sealed};
+use crate::merge::Deletion;
+use crate::postings::resolve;
 use crate::segment::names::Names;
 use crate::segment::write::{About, MAX_COLUMNS, SegmentWriter};
 use crate::segment::{Segment, SegmentError};
@@ -304,6 +306,28 @@ impl Inner {
         let merged = open_written(&path, number)?;
         upkeep.next_number += 1;
         self.replace(run, Some(merged))
+    }
+
+    /// Writes the segments that hold matching samples in the range anew, without them.
+    pub(crate) fn delete(&self, matchers: &[Matcher], range: TimeRange) -> Result<(), AppendError> {
+        let mut upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let segments = Arc::clone(self.head().segments());
+        for segment in segments.iter().filter(|segment| segment.overlaps(range)) {
+            let found = resolve(segment.as_ref(), matchers).map_err(io::Error::from);
+            let series: HashSet<u32> = found.map_err(failed("read", segment.path()))?.into_iter().collect();
+            if series.is_empty() {
+                continue;
+            }
+            let number = upkeep.next_number;
+            let path = segment_path(&self.segment_dir(), number);
+            let without = Deletion { series, range };
+            let rewritten = crate::merge::rewrite(&path, segment, &without, || self.sync_meanwhile());
+            let left = rewritten.map_err(failed("write a segment anew as", &path))?;
+            let new = if left { Some(open_written(&path, number)?) } else { None };
+            upkeep.next_number += 1;
+            self.replace(std::slice::from_ref(segment), new)?;
+        }
+        Ok(())
     }
 
     /// Takes segments out of the list, one in, and deletes their files.

@@ -1,7 +1,7 @@
 //! A column of floats in the shortest of its forms.
 //!
 //! - decimals: constant, offsets to a base, differences, differences of differences;
-//! - others: constant, or [`xor`](super::xor);
+//! - others: constant, or [`xor`];
 //! - decimals with a few others among them (staleness markers): the others are listed;
 //! - decimals that go with the column before, as buckets of a histogram do: the differences to it.
 //!

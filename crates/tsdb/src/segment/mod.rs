@@ -1,6 +1,6 @@
 //! Sealed segments: immutable files with packed columns and their own index, read in place.
 //!
-//! - [`write`]: makes one. - [`names`]: its index, while it is made. - [`mapped`]: its bytes.
+//! - [`mod@write`]: makes one. - [`names`]: its index, while it is made. - [`mapped`]: its bytes.
 //! - [`Segment`]: reads one.
 //!
 //! ```text

@@ -358,3 +358,27 @@ fn seal_that_fails_loses_nothing_and_is_tried_again_after_a_rest() {
     drop(tsdb);
     assert_eq!(everything(&open(options(folder.path())).0), before);
 }
+
+#[test]
+fn deleted_samples_are_gone_and_others_stay() {
+    let folder = folder();
+    let (tsdb, _) = open(options(folder.path()));
+    scrape(&tsdb, 0..50);
+    tsdb.seal().unwrap();
+    scrape(&tsdb, 50..100);
+    let mut expected = everything(&tsdb);
+    let range = TimeRange { start: Timestamp::from_unix_ms(40_000), end: Timestamp::from_unix_ms(59_000) };
+    tsdb.delete(&[Matcher::equal("n", "1")], range).unwrap();
+    expected[1].1.retain(|(at, _)| *at < 40_000 || *at > 59_000);
+    assert_eq!(everything(&tsdb), expected);
+    tsdb.delete(&[Matcher::equal("n", "3")], TimeRange::ALL).unwrap();
+    expected.remove(3);
+    assert_eq!(everything(&tsdb), expected);
+    drop(tsdb);
+    let (again, report) = open(options(folder.path()));
+    assert_eq!((everything(&again), report.damage), (expected, vec![]));
+    again.delete(&[Matcher::equal("__name__", "m")], TimeRange::ALL).unwrap();
+    assert_eq!((again.stats().segments, everything(&again)), (0, vec![]));
+    scrape(&again, 100..110);
+    assert_eq!(count(&everything(&again)), 50);
+}
