@@ -22,7 +22,7 @@ use crate::head::Head;
 use crate::head::generations::Generations;
 use crate::lock::FolderLock;
 use crate::options::{OpenError, OpenReport, TsdbOptions};
-use crate::stats::{Cardinality, Stats};
+use crate::stats::{Cardinality, Stats, disk_bytes};
 use crate::upkeep::{Upkeep, sealed_through};
 use crate::wal::{self, Syncer, Wal};
 
@@ -265,8 +265,9 @@ impl Tsdb {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let writer = self.inner.writer();
-        let (wal_bytes, appended_samples) = (writer.wal.len(), writer.appended_samples);
+        let appended_samples = writer.appended_samples;
         drop(writer);
+        let wal_bytes = disk_bytes(&self.inner.wal_dir());
         Stats::collect(&self.inner.head(), &self.inner.options.path, wal_bytes, appended_samples)
     }
 

@@ -30,7 +30,7 @@ pub struct Stats {
     pub label_pairs: u64,
     /// Samples that were committed since the start.
     pub appended_samples: u64,
-    /// Bytes of the write-ahead log that is written now.
+    /// Bytes of the write-ahead logs.
     pub wal_bytes: u64,
     /// Sealed segments, and what they hold together.
     pub segments: u64,

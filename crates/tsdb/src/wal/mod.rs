@@ -114,10 +114,6 @@ impl Wal {
         self.number
     }
 
-    pub(crate) const fn len(&self) -> u64 {
-        self.len
-    }
-
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
