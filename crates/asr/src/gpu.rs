@@ -357,7 +357,7 @@ pub(crate) mod tests {
     impl FakeNvml {
         pub(crate) fn build() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/fake_nvml.rs");
+            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/fake_nvml.rs.in");
             let output = folder.path().join("libnvidia-ml.so.1");
             let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
             let built = Command::new(rustc)
