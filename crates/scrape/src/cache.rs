@@ -140,3 +140,68 @@ impl ScrapeCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datamodel::exposition::{Entry as PageEntry, Format, Parser};
+
+    use super::*;
+
+    #[test]
+    fn lines_are_found_in_order_and_again_behind_a_new_one() {
+        let mut cache = ScrapeCache::default();
+        scrape(&mut cache, 1, &["a", "b", "c"]);
+        let mut cursor = Cursor::default();
+        assert_eq!(cache.expected(cursor).unwrap().0, "a");
+        assert!(find(&cache, &mut cursor, "new").is_none());
+        assert_eq!(cache.expected(cursor).unwrap().0, "a", "a new line does not move the place");
+        assert!(find(&cache, &mut cursor, "b").is_some());
+        assert_eq!(cache.expected(cursor).unwrap().0, "c", "what was found by hash leads on by place");
+        ScrapeCache::advance(&mut cursor);
+        assert!(cache.expected(cursor).is_none());
+    }
+
+    #[test]
+    fn cache_holds_the_last_good_page_and_nothing_else() {
+        let mut cache = ScrapeCache::default();
+        for scrape_number in 1..50 {
+            let names: Vec<String> = (0..100).map(|line| format!("m{scrape_number}_{line}")).collect();
+            scrape(&mut cache, scrape_number, &names.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!((cache.by_text.len(), cache.order.len()), (100, 100));
+            // The pages before and after an eviction are there together only for a moment.
+            assert!(cache.entries.len() <= 200, "{}", cache.entries.len());
+        }
+    }
+
+    #[test]
+    fn same_text_with_other_labels_is_another_series() {
+        let mut cache = ScrapeCache::default();
+        let labels = |value: &str| Some(Labels::from_pairs([("le", value)]));
+        let first = cache.insert("m", MetricType::Unknown, labels("1"));
+        assert_eq!(cache.insert("m", MetricType::Unknown, labels("1")), first);
+        let second = cache.insert("m", MetricType::Histogram, labels("1.0"));
+        assert_ne!(second, first);
+        cache.get_mut(second).unwrap().seen = 1;
+        cache.finish(1, vec![second]);
+        assert!(cache.get(first).is_none());
+        assert_eq!(cache.by_text.get("m"), Some(&second));
+    }
+
+    fn scrape(cache: &mut ScrapeCache, number: u64, names: &[&str]) {
+        let mut order = Vec::new();
+        for name in names {
+            let id = cache.insert(name, MetricType::Unknown, Some(Labels::from_pairs([("__name__", name)])));
+            cache.get_mut(id).unwrap().seen = number;
+            order.push(id);
+        }
+        cache.finish(number, order);
+    }
+
+    fn find(cache: &ScrapeCache, cursor: &mut Cursor, name: &str) -> Option<EntryId> {
+        let page = format!("{name} 1\n");
+        match Parser::new(page.as_bytes(), Format::PrometheusText004).next() {
+            Ok(Some(PageEntry::Sample(line))) => cache.find(cursor, &line),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! Rule: time passes only when everything waits, so that every timestamp is exact.
 
 mod hostile;
+mod log;
 mod overlay;
 mod pages;
 mod pulling;
