@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datamodel::{Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, Timestamp};
-use promql::{Engine, InstantSample, QueryContext, QueryValue, Value};
+use promql::{Engine, EvalError, InstantSample, QueryContext, QueryValue, Value};
 use storage::{AppendError, Appendable, Appender, Queryable, SeriesRef};
 use tokio::time::Instant;
 
@@ -143,6 +143,8 @@ impl GroupState {
                     rule.succeeded(&self.group);
                     rule.tell(environment, at, self.interval);
                 }
+                // The server ends, or the group changes: the rule is not to blame.
+                Err(RuleError::Query(EvalError::Cancelled)) => return,
                 Err(error) => {
                     self.metrics.failures.inc();
                     rule.failed(&error, &self.group);
