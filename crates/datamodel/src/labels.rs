@@ -113,16 +113,21 @@ impl Labels {
         self.filter(|name| name != METRIC_NAME)
     }
 
-    /// xxHash64 over `name 0xff value 0xff …`, the hash that Prometheus uses for `limit_ratio` and for
-    /// spreading targets. Stable over processes and versions.
+    /// The hash that Prometheus uses for `limit_ratio` and for spreading targets, of its usual build: xxHash64
+    /// over each name and value with its length before it (one byte, from 255 on 0xff and three bytes).
+    /// Stable over processes and versions.
     #[must_use]
     pub fn hash64(&self) -> u64 {
         let mut hasher = XxHash64::with_seed(0);
-        for (name, value) in self.iter() {
-            hasher.write(name.as_bytes());
-            hasher.write(&[0xff]);
-            hasher.write(value.as_bytes());
-            hasher.write(&[0xff]);
+        for text in self.iter().flat_map(|(name, value)| [name, value]) {
+            match u8::try_from(text.len()) {
+                Ok(length) if length < u8::MAX => hasher.write(&[length]),
+                _ => {
+                    let [low, middle, high, ..] = text.len().to_le_bytes();
+                    hasher.write(&[u8::MAX, low, middle, high]);
+                }
+            }
+            hasher.write(text.as_bytes());
         }
         hasher.finish()
     }
@@ -360,6 +365,20 @@ mod tests {
         check(&[(METRIC_NAME, "up"), ("job", "a\"b\n")], "up{job=\"a\\\"b\\n\"}");
         check(&[(METRIC_NAME, "my.metric"), ("x", "1")], "{__name__=\"my.metric\", x=\"1\"}");
         check(&[("http.status", "200")], "{\"http.status\"=\"200\"}");
+    }
+
+    #[test]
+    fn hash_is_over_lengths_and_texts() {
+        let check = |labels: &Labels, bytes: &[u8]| {
+            let mut hasher = XxHash64::with_seed(0);
+            hasher.write(bytes);
+            assert_eq!(labels.hash64(), hasher.finish(), "{labels}");
+        };
+        check(&Labels::empty(), b"");
+        assert_eq!(Labels::empty().hash64(), 0xef46_db37_51d8_e999);
+        check(&Labels::from_pairs([("a", "1"), ("bc", "23")]), b"\x01a\x011\x02bc\x0223");
+        let long = "x".repeat(300);
+        check(&Labels::from_pairs([("a", &long)]), &[b"\x01a\xff\x2c\x01\x00", long.as_bytes()].concat());
     }
 
     #[test]
