@@ -13,7 +13,7 @@ use storage::Samples;
 use crate::annotations::Note;
 use crate::ast::RangeMode;
 use crate::error::EvalError;
-use crate::eval::kernels::Call;
+use crate::eval::kernels::{Call, float_rates};
 use crate::eval::series::{Column, EvalSeries, Grid, NO_INPUT, Point};
 use crate::eval::{Evaluator, ScalarColumn, Sink};
 use crate::plan::{RangeFunction, RangeInput, RangePlan, ScalarArg};
@@ -173,6 +173,15 @@ fn without_reset_hint(histogram: &Arc<Histogram>) -> Arc<Histogram> {
     Arc::new(changed)
 }
 
+/// What is the same for all windows of a series.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    grid: Grid,
+    scalars: &'a [ScalarColumn],
+    args_span: Span,
+    metric: &'a str,
+}
+
 /// Takes each series of a range.
 pub(super) type RunSink<'s> = dyn FnMut(RunSeries<'_>) -> Result<(), EvalError> + 's;
 
@@ -214,7 +223,7 @@ impl Evaluator<'_> {
     }
 
     /// Milliseconds before and after the range that its mode looks at.
-    fn reach(&self, plan: &RangePlan) -> (i64, i64) {
+    pub(super) fn reach(&self, plan: &RangePlan) -> (i64, i64) {
         match plan.mode() {
             RangeMode::Plain => (0, 0),
             RangeMode::Anchored => (self.lookback, 0),
@@ -259,45 +268,24 @@ impl Evaluator<'_> {
         grid: Grid,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
-        let (before, after) = self.reach(plan);
         self.runs(plan, grid, &mut |series| {
-            use RangeFunction::{Increase, Irate, Rate, Resets};
+            use RangeFunction::{Delta, Increase, Irate, Rate, Resets};
             if !(self.features.start_timestamps && matches!(function, Rate | Increase | Irate | Resets)) {
                 series.run.forget_starts();
             }
             if matches!(function, Rate | Increase) {
                 series.run.find_drops();
             }
-            let run = &*series.run;
-            let mut cursor = Cursor::default();
-            let mut column = Column::new(grid.steps);
-            let mut newest = NO_INPUT;
-            for index in 0..grid.steps {
-                let step_time = grid.at(index);
-                let end = plan.data_time(step_time);
-                let start = end.saturating_sub(plan.range);
-                let window = cursor.window(run, start.saturating_sub(before), end.saturating_add(after));
-                if window.is_empty() || plan.range == 0 {
-                    continue;
-                }
-                let call = Call {
-                    window,
-                    start,
-                    end,
-                    step_time,
-                    range: plan.range,
-                    mode: plan.mode(),
-                    index,
-                    scalars,
-                    metric: series.labels.metric_name().unwrap_or_default(),
-                    span: plan.span,
-                    args_span,
-                };
-                if let Some(made) = self.kernel(function, &call)? {
-                    column.set_made(index, made);
-                    newest = newest.max(window.newest());
-                }
-            }
+            let is_fused = plan.mode() == RangeMode::Plain
+                && matches!(function, Rate | Increase | Delta)
+                && series.run.histograms.is_empty()
+                && series.run.starts.is_empty();
+            let (column, newest) = if is_fused {
+                float_rates(series.run, plan, grid, function != Delta, function == Rate)
+            } else {
+                let metric = series.labels.metric_name().unwrap_or_default();
+                self.step_by_step(function, plan, series.run, Context { grid, scalars, args_span, metric })?
+            };
             if column.is_empty() {
                 return Ok(());
             }
@@ -307,6 +295,48 @@ impl Evaluator<'_> {
             let newest = series.newest.unwrap_or(newest);
             sink(EvalSeries { labels: series.labels.clone(), drop_name: series.drop_name, column, newest })
         })
+    }
+
+    /// Asks the kernel for each window. Also the time of the newest sample that counted.
+    fn step_by_step(
+        &self,
+        function: RangeFunction,
+        plan: &RangePlan,
+        run: &Run,
+        context: Context<'_>,
+    ) -> Result<(Column, i64), EvalError> {
+        let Context { grid, scalars, args_span, metric } = context;
+        let (before, after) = self.reach(plan);
+        let mut cursor = Cursor::default();
+        let mut column = Column::new(grid.steps);
+        let mut newest = NO_INPUT;
+        for index in 0..grid.steps {
+            let step_time = grid.at(index);
+            let end = plan.data_time(step_time);
+            let start = end.saturating_sub(plan.range);
+            let window = cursor.window(run, start.saturating_sub(before), end.saturating_add(after));
+            if window.is_empty() || plan.range == 0 {
+                continue;
+            }
+            let call = Call {
+                window,
+                start,
+                end,
+                step_time,
+                range: plan.range,
+                mode: plan.mode(),
+                index,
+                scalars,
+                metric,
+                span: plan.span,
+                args_span,
+            };
+            if let Some(made) = self.kernel(function, &call)? {
+                column.set_made(index, made);
+                newest = newest.max(window.newest());
+            }
+        }
+        Ok((column, newest))
     }
 
     /// Notes when the metric does not look like a counter.

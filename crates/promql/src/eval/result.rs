@@ -7,8 +7,11 @@ use std::sync::Arc;
 use datamodel::Labels;
 use storage::Samples;
 
+use crate::ast::RangeMode;
 use crate::error::EvalError;
 use crate::eval::Evaluator;
+use crate::eval::kernels::extended_samples;
+use crate::eval::range::Window;
 use crate::eval::series::{EvalSeries, Grid, Merger, NO_INPUT, Point, without_metadata};
 use crate::plan::{Plan, RangePlan, VectorPlan};
 
@@ -78,21 +81,23 @@ impl Evaluator<'_> {
         let start = end.saturating_sub(plan.range);
         let mut memory = self.budget.reservation();
         let mut all: Vec<(Labels, Samples)> = Vec::new();
+        let (before, after) = self.reach(plan);
         self.runs(plan, grid, &mut |series| {
-            let window = series.run.window(start, end);
+            let window = series.run.window(start.saturating_sub(before), end.saturating_add(after));
             if window.is_empty() || plan.range == 0 {
                 return Ok(());
             }
-            let mut samples = Samples::default();
-            let mut histograms = window.histograms.iter().peekable();
-            for (&at, &value) in window.times.iter().zip(window.values) {
-                while let Some((time, histogram)) = histograms.next_if(|(time, _)| *time < at) {
-                    samples.push_histogram(*time, Arc::clone(histogram));
+            let samples = match plan.mode() {
+                RangeMode::Plain => window_samples(&window),
+                mode if window.histograms.is_empty() => extended_samples(&window, start, end, mode),
+                mode => {
+                    let modifier = if mode == RangeMode::Anchored { "anchored" } else { "smoothed" };
+                    let message = format!("{modifier} modifier is not supported with histograms");
+                    return Err(EvalError::InvalidArgument { message, span: plan.span });
                 }
-                samples.push(at, value);
-            }
-            for (time, histogram) in histograms {
-                samples.push_histogram(*time, Arc::clone(histogram));
+            };
+            if samples.is_empty() {
+                return Ok(());
             }
             memory.grow(samples.len().saturating_mul(16) + series.labels.byte_len())?;
             let labels = if series.drop_name { without_metadata(series.labels) } else { series.labels.clone() };
@@ -105,4 +110,20 @@ impl Evaluator<'_> {
         }
         Ok(all)
     }
+}
+
+/// Floats and histograms of a window in the order of their times.
+fn window_samples(window: &Window<'_>) -> Samples {
+    let mut samples = Samples::default();
+    let mut histograms = window.histograms.iter().peekable();
+    for (&at, &value) in window.times.iter().zip(window.values) {
+        while let Some((time, histogram)) = histograms.next_if(|(time, _)| *time < at) {
+            samples.push_histogram(*time, Arc::clone(histogram));
+        }
+        samples.push(at, value);
+    }
+    for (time, histogram) in histograms {
+        samples.push_histogram(*time, Arc::clone(histogram));
+    }
+    samples
 }

@@ -106,7 +106,7 @@ impl Evaluator<'_> {
         let points = call.window.histograms;
         let ((first_time, first), (last_time, _)) = (points.first()?, points.last()?);
         let mut change = if points.len() > 1 { Some(self.histogram_change(call, is_counter)?) } else { None };
-        let ends = Ends::new(call, *first_time, *last_time, points.len() - 1);
+        let ends = Ends::new((call.start, call.end), (*first_time, *last_time), points.len() - 1);
         let start = start_within(call, call.window.histogram_starts, *first_time).filter(|_| is_counter);
         let mut factor = match (start, &change) {
             (Some(start), _) => {

@@ -1,6 +1,7 @@
 //! Functions of one window of samples.
 //!
-//! - `rate`: rate, increase, delta, irate, idelta; `extended`: the same for `anchored` and `smoothed`;
+//! - `fused`: rate, increase and delta of floats over all steps at once;
+//!   `rate`: rate, increase, delta, irate, idelta; `extended`: the same for `anchored` and `smoothed`;
 //!   `over_time`: aggregations; `regression`: deriv, `predict_linear`, smoothing; `counting`: changes, resets;
 //!   `histograms`, `extended_histograms`: the same for native histograms.
 //!
@@ -9,11 +10,14 @@
 mod counting;
 mod extended;
 mod extended_histograms;
+mod fused;
 mod histograms;
 mod over_time;
 mod rate;
 mod regression;
 
+pub(super) use extended::extended_samples;
+pub(super) use fused::float_rates;
 pub(super) use histograms::{HistogramMean, ResetHints};
 
 use crate::annotations::Note;

@@ -21,15 +21,18 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    pub(super) fn new(call: &Call<'_>, first: i64, last: i64, gaps: usize) -> Self {
+    /// The first and last of samples with so many gaps between them, within a range (Unix milliseconds).
+    #[inline]
+    pub(super) fn new((start, end): (i64, i64), (first, last): (i64, i64), gaps: usize) -> Self {
         let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1000.0;
         let sampled = seconds(first, last);
         let mean_distance = if gaps > 0 { sampled / gaps as f64 } else { 0.0 };
-        Self { to_start: seconds(call.start, first), to_end: seconds(last, call.end), sampled, mean_distance }
+        Self { to_start: seconds(start, first), to_end: seconds(last, end), sampled, mean_distance }
     }
 
     /// By how much the change between the ends grows to cover the range. `zero_after` is the share of the
     /// sampled time after which, going back, a counter would be at zero.
+    #[inline]
     pub(super) fn factor(mut self, zero_after: Option<f64>) -> f64 {
         if self.to_start >= self.mean_distance * EXTRAPOLATION_LIMIT {
             self.to_start = self.mean_distance / 2.0;
@@ -51,12 +54,19 @@ impl Ends {
         self.factor_to_end()
     }
 
+    #[inline]
     fn factor_to_end(mut self) -> f64 {
         if self.to_end >= self.mean_distance * EXTRAPOLATION_LIMIT {
             self.to_end = self.mean_distance / 2.0;
         }
         if self.sampled.abs() <= 0.0 { 1.0 } else { (self.sampled + self.to_start + self.to_end) / self.sampled }
     }
+}
+
+/// The share of the sampled time after which, going back, a counter would be at zero.
+#[inline]
+pub(super) fn zero_after(is_counter: bool, first: f64, change: f64) -> Option<f64> {
+    (is_counter && change > 0.0 && first >= 0.0).then(|| first / change)
 }
 
 /// The start of the first sample's counter, if it lies within the range and before the sample.
@@ -105,14 +115,14 @@ impl Evaluator<'_> {
             }
             start = start_within(call, window.starts, first_time);
         }
-        let ends = Ends::new(call, first_time, last_time, window.times.len() - 1);
+        let ends = Ends::new((call.start, call.end), (first_time, last_time), window.times.len() - 1);
         let factor = match start {
             Some(start) => {
                 change += first;
                 ends.factor_from_start(start, last_time)
             }
             None if window.times.len() < 2 => return None,
-            None => ends.factor((is_counter && change > 0.0 && first >= 0.0).then(|| first / change)),
+            None => ends.factor(zero_after(is_counter, first, change)),
         };
         Some(if is_rate { change * (factor / call.range_seconds()) } else { change * factor })
     }
