@@ -137,6 +137,8 @@ impl Recorder {
     }
 
     pub(crate) fn sent(&mut self, due: Duration) {
+        // Until now it was one less.
+        self.at(due);
         self.requests += 1;
         self.in_flight += 1;
         let in_flight = self.in_flight;
@@ -153,6 +155,8 @@ impl Recorder {
     }
 
     pub(crate) fn ended(&mut self, ended: Ended) {
+        // Until now it was one more.
+        self.at(ended.ended);
         self.in_flight = self.in_flight.saturating_sub(1);
         let latency = ended.ended.saturating_sub(ended.due);
         let counts = matches!(ended.result, Ok(_) | Err(Failure::Timeout));

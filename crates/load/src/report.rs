@@ -83,7 +83,7 @@ pub struct FactorQuantiles {
     pub p95: Option<f64>,
 }
 
-/// One part of the timeline.
+/// One part of the timeline, all equally long. The run may end within the last one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Moment {
     /// When it begins, from the start.
@@ -110,8 +110,7 @@ impl Report {
         };
         let elapsed_seconds = elapsed.as_secs_f64();
         let interval_seconds = recorder.interval().as_secs_f64();
-        let moment =
-            |(index, interval): (usize, &Interval)| Moment::new(index, interval, interval_seconds, elapsed_seconds);
+        let moment = |(index, interval): (usize, &Interval)| Moment::new(index, interval, interval_seconds);
         Self {
             url: config.url.clone(),
             mode,
@@ -173,8 +172,10 @@ impl Report {
     #[must_use]
     pub fn chart(&self) -> Chart {
         let series = |name: &str, style: Style, value: &dyn Fn(&Moment) -> Option<f64>| {
-            let point = |moment: &Moment| Point { at: at(moment.at_seconds), value: value(moment).unwrap_or(f64::NAN) };
-            Series { name: name.to_owned(), style, points: self.timeline.iter().map(point).collect(), max_gap: None }
+            // Where nothing ended there is no latency; the line goes on to the next.
+            let point = |moment: &Moment| Some(Point { at: at(moment.at_seconds), value: value(moment)? });
+            let points = self.timeline.iter().filter_map(point).collect();
+            Series { name: name.to_owned(), style, points, max_gap: None }
         };
         let mut requests = vec![
             series("offered", Style::StepArea, &|moment| Some(moment.offered_per_second)),
@@ -253,12 +254,10 @@ impl FactorQuantiles {
 }
 
 impl Moment {
-    fn new(index: usize, interval: &Interval, interval_seconds: f64, elapsed_seconds: f64) -> Self {
+    fn new(index: usize, interval: &Interval, interval_seconds: f64) -> Self {
         let at_seconds = index as f64 * interval_seconds;
-        // The last interval is as long as the run went on in it.
-        let length = (elapsed_seconds - at_seconds).clamp(interval_seconds.min(0.001), interval_seconds);
         let quantile = |part| interval.latency.quantile(part).map(|duration| duration.as_secs_f64());
-        let per_second = |count: u64| count as f64 / length;
+        let per_second = |count: u64| count as f64 / interval_seconds;
         Self {
             at_seconds,
             offered_per_second: per_second(interval.due),

@@ -125,6 +125,17 @@ async fn ramp_offers_what_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn timeline_tells_what_was_under_way_in_each_second() {
+    let config = LoadConfig { duration: Duration::from_secs(10), ..open_loop("0/5s,1/3s,0/9s,1", 10) };
+    let report = simulate(&config, FakeServer::new(Duration::from_millis(1500), 1000)).await;
+    let in_flight: Vec<usize> = report.timeline.iter().map(|moment| moment.in_flight).collect();
+    // Due at 5, 6, 7 and 8 s; the last one ends at 9.5 s.
+    assert_eq!(in_flight, [0, 0, 0, 0, 0, 1, 2, 2, 2, 1]);
+    let ended: Vec<f64> = report.timeline.iter().map(|moment| moment.succeeded_per_second).collect();
+    assert_eq!(ended, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn report_reads_well() {
     let server = FakeServer { refuse_every: 10, ..FakeServer::new(Duration::from_millis(250), 1000) };
     let mut config = open_loop("4", 10);
