@@ -1,4 +1,5 @@
 use datamodel::{Labels, Timestamp};
+use proptest::prelude::*;
 
 use super::{Context, Data, MAX_OUTPUT_BYTES, Template, TemplateSample};
 
@@ -175,6 +176,72 @@ fn expansion_is_bounded() {
         "{{ range query \"many\" }}{{ printf \"%1000d\" 1 }}{{ end }}",
         &format!("output exceeds {MAX_OUTPUT_BYTES} bytes"),
     );
+}
+
+/// Pieces of templates, good and bad.
+fn piece() -> impl Strategy<Value = String> {
+    const PIECES: &[&str] = &[
+        "{{ ",
+        " }}",
+        "{{- ",
+        " -}}",
+        "if ",
+        "else ",
+        "end",
+        "range ",
+        "with ",
+        "$x",
+        " := ",
+        " = ",
+        "$labels",
+        ".pod",
+        ".",
+        "(",
+        ")",
+        " | ",
+        "query \"up\"",
+        "printf ",
+        "\"%5.2f\"",
+        "1",
+        "1.5e3",
+        "first ",
+        "len ",
+        "text",
+        "\n",
+        "/*",
+        "*/",
+        "`",
+        "\"",
+        ", ",
+        "break",
+        "continue",
+        "and ",
+        "index ",
+        "eq ",
+        "€",
+        "nil",
+    ];
+    prop_oneof![9 => proptest::sample::select(PIECES).prop_map(str::to_owned), 1 => ".{0,5}"]
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_refused_or_expands_within_its_bounds(pieces in proptest::collection::vec(piece(), 0..40)) {
+        let text = pieces.concat();
+        if let Ok(template) = Template::parse(&text) {
+            let labels = Labels::from_pairs([("pod", "asr-1")]);
+            let data = Data {
+                labels: &labels,
+                external_labels: &labels,
+                external_url: "",
+                value: 1.0,
+                at: Timestamp::from_unix_ms(0),
+            };
+            if let Ok(output) = template.expand(&data, &Answers) {
+                prop_assert!(output.len() <= MAX_OUTPUT_BYTES);
+            }
+        }
+    }
 }
 
 struct Answers;

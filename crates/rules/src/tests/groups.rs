@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use datamodel::Clock;
+
 use super::{INTERVAL, World};
 use crate::RuleHealth;
 
@@ -106,4 +108,25 @@ async fn shutdown_writes_no_marker() {
     world.stop().await;
     world.pass(INTERVAL * 3).await;
     world.check("r", from, &["r 1@0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn missed_evaluations_are_counted_and_not_caught_up() {
+    let world = World::start("groups: [{name: g, rules: [{record: r, expr: 'vector(1)'}]}]").await;
+    let from = world.evaluated().await;
+    world.clock.jump(150);
+    world.pass(INTERVAL * 3 / 2).await;
+    world.check("r", from, &["r 1@0 1@60 1@240"]);
+    world.counted("prometheus_rule_group_iterations_missed_total{rule_group=\"rules.yml;g\"} 2");
+    world.counted("prometheus_rule_group_iterations_total{rule_group=\"rules.yml;g\"} 5");
+}
+
+#[tokio::test(start_paused = true)]
+async fn clock_that_is_set_back_stops_no_evaluation() {
+    let world = World::start("groups: [{name: g, rules: [{record: r, expr: 'vector(1)'}]}]").await;
+    let from = world.evaluated().await;
+    world.clock.jump(-3600);
+    world.pass(INTERVAL * 3).await;
+    let last = world.group().last_evaluation.unwrap().unix_ms();
+    assert!(last < from && world.clock.now().unix_ms() - last <= 60_000, "{last}");
 }

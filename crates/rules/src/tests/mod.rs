@@ -8,6 +8,7 @@ mod groups;
 mod seed;
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,13 +28,20 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 /// Where the paused clock begins.
 pub(super) const EPOCH_MS: i64 = 1_000_000_000_000;
 
-/// Wall-clock time that follows the paused clock, from a time of its own.
+/// Wall-clock time that follows the paused clock, from a time of its own, and that can be set.
 #[derive(Debug)]
-pub(super) struct FollowingClock(Instant, i64);
+pub(super) struct FollowingClock(Instant, AtomicI64);
+
+impl FollowingClock {
+    /// Sets the wall clock forward, or back.
+    pub(super) fn jump(&self, seconds: i64) {
+        self.1.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+}
 
 impl Clock for FollowingClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_ms(self.1).saturating_add(self.0.elapsed())
+        Timestamp::from_unix_ms(self.1.load(Ordering::SeqCst)).saturating_add(self.0.elapsed())
     }
 }
 
@@ -66,7 +74,7 @@ impl World {
 
     /// Starts over a storage of before.
     pub(super) async fn start_on(storage: Arc<MemoryStorage>, epoch_ms: i64, rules: &str) -> Self {
-        let clock = Arc::new(FollowingClock(Instant::now(), epoch_ms));
+        let clock = Arc::new(FollowingClock(Instant::now(), AtomicI64::new(epoch_ms)));
         let told = Arc::new(Told::default());
         let sink: Arc<dyn AlertSink> = Arc::<Told>::clone(&told);
         let options = RuleOptions {
