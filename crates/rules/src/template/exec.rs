@@ -194,6 +194,9 @@ impl Exec<'_> {
             args.extend(last);
             functions::call(name, &args, &self.runtime).map_err(|error| (command.at, error))?
         };
+        if matches!(&value, Value::Text(text) if text.len() > MAX_OUTPUT_BYTES) {
+            return Err((command.at, format!("{name}: output exceeds {MAX_OUTPUT_BYTES} bytes")));
+        }
         self.fields(first, value)
     }
 

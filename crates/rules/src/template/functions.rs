@@ -6,6 +6,7 @@ use datamodel::Labels;
 use datamodel::regex::Regex;
 use datamodel::time::parse_duration;
 
+use super::MAX_OUTPUT_BYTES;
 use super::exec::Runtime;
 use super::format::{format_4g, print, sprintf};
 use super::value::{TemplateSample, Value};
@@ -62,6 +63,9 @@ pub(super) const NAMES: &[&str] = &[
 /// Functions of Go or Prometheus that are refused by name.
 pub(super) const UNSUPPORTED: &[&str] = &["args", "tmpl", "call", "js"];
 
+/// Bytes that one `reReplaceAll` may make at worst, before its output is held to [`MAX_OUTPUT_BYTES`].
+const MAX_REPLACED_BYTES: usize = 16 * 1024 * 1024;
+
 type Outcome = Result<Value, String>;
 
 /// Calls a function; `and` and `or` are not among them, they are evaluated lazily.
@@ -100,6 +104,9 @@ fn printing(name: &str, args: &[Value]) -> Outcome {
             output.push(' ');
         }
         output.push_str(&print(value)?);
+        if output.len() > MAX_OUTPUT_BYTES {
+            return Err(format!("{name}: output exceeds {MAX_OUTPUT_BYTES} bytes"));
+        }
     }
     if name == "println" {
         output.push('\n');
@@ -335,7 +342,15 @@ fn textual(name: &str, args: &[Value]) -> Outcome {
     let regex = |pattern: &str| Regex::unanchored(pattern).map_err(|error| format!("{name}: {error}"));
     Ok(Value::Text(match (name, texts.as_slice()) {
         ("match", [pattern, text]) => return Ok(Value::Bool(regex(pattern)?.is_match(text))),
-        ("reReplaceAll", [pattern, replacement, text]) => regex(pattern)?.replace_all(text, replacement),
+        ("reReplaceAll", [pattern, replacement, text]) => {
+            // Each match writes the replacement, each `$` in it at most what was matched.
+            let references = replacement.matches('$').count();
+            let most = (text.len() + 1).saturating_mul(replacement.len()) + references.saturating_mul(text.len());
+            if most > MAX_REPLACED_BYTES {
+                return Err(format!("{name}: output could exceed {MAX_REPLACED_BYTES} bytes"));
+            }
+            regex(pattern)?.replace_all(text, replacement)
+        }
         ("title", [text]) => title(text),
         ("toUpper", [text]) => text.to_uppercase(),
         ("toLower", [text]) => text.to_lowercase(),

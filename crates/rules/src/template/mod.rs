@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Supported: actions, pipelines, variables, `if`, `else`, `with`, `range`, `break`, `continue`, comments,
-//! trimming, the functions in [`functions::NAMES`]. Not supported: `define`, `template`, `block`, methods
+//! trimming, the functions that `functions::NAMES` lists. Not supported: `define`, `template`, `block`, methods
 //! of values.
 //!
 //! Rule: a template comes from a file and its data from hostile pages: steps and output are bounded.

@@ -172,6 +172,11 @@ fn expansion_is_bounded() {
     failed_with(&nested, "more than 100 queries");
     let lists = "{{ $s := query \"many\" }}".to_owned() + &"{{ range $s }}".repeat(5) + &"{{ end }}".repeat(5);
     failed_with(&lists, "more than 100000 steps");
+    let double = "{{ $x := \"0123456789\" }}".to_owned() + &"{{ $x = print $x $x }}".repeat(100);
+    failed_with(&double, &format!("print: output exceeds {MAX_OUTPUT_BYTES} bytes"));
+    let replace = "{{ $x := printf \"%1000d\" 1 }}{{ $x = reReplaceAll \".\" \"0123456789\" $x }}".to_owned()
+        + "{{ $x = reReplaceAll \"\" $x $x }}";
+    failed_with(&replace, "reReplaceAll: output could exceed 16777216 bytes");
     failed_with(
         "{{ range query \"many\" }}{{ printf \"%1000d\" 1 }}{{ end }}",
         &format!("output exceeds {MAX_OUTPUT_BYTES} bytes"),
