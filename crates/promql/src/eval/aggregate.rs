@@ -68,11 +68,17 @@ impl Variance {
     }
 }
 
+/// What `sum` and `avg` keep of native histograms.
+#[derive(Clone)]
+enum HistogramTotal {
+    Sum(HistogramSum),
+    Mean(HistogramMean),
+}
+
 /// Native histograms of a sum or mean at one step.
 #[derive(Clone)]
 struct HistogramState {
-    mean: HistogramMean,
-    sum: HistogramSum,
+    total: HistogramTotal,
     hints: ResetHints,
     /// Exponential and custom buckets met: nothing more counts.
     is_incompatible: bool,
@@ -156,6 +162,27 @@ impl Accumulator {
                 }
             }
         }
+    }
+
+    /// Adds a column without histograms. Its last step that has a value.
+    fn add_floats(&mut self, column: &Column) -> Option<usize> {
+        let mut last = None;
+        if let Self::Sum(states) = self {
+            for (index, value) in column.floats() {
+                match states.get_mut(index) {
+                    Some(Some(sum)) => sum.add(value),
+                    Some(state) => *state = Some(KahanSum::new(value)),
+                    None => {}
+                }
+                last = Some(index);
+            }
+            return last;
+        }
+        for (index, value) in column.floats() {
+            self.add_float(index, value);
+            last = Some(index);
+        }
+        last
     }
 
     fn finish(&mut self, op: AggregateOp, index: usize, q: &ScalarColumn) -> Option<f64> {
@@ -259,6 +286,21 @@ impl Evaluator<'_> {
 
     fn fold_series(&self, plan: &AggregatePlan, group: &mut Group, series: &EvalSeries) {
         group.newest = group.newest.max(series.newest);
+        let is_plain = !series.column.has_histograms() && group.histograms.is_empty();
+        let last =
+            if is_plain { group.accumulator.add_floats(&series.column) } else { self.fold_points(plan, group, series) };
+        // Names go where a sample of the group's last step loses its name.
+        if let Some(last) = last {
+            if last > group.last {
+                (group.last, group.drop_name) = (last, series.drop_name);
+            } else if last == group.last {
+                group.drop_name |= series.drop_name;
+            }
+        }
+    }
+
+    /// Adds floats and native histograms. The last step that counted.
+    fn fold_points(&self, plan: &AggregatePlan, group: &mut Group, series: &EvalSeries) -> Option<usize> {
         let mut last = None;
         for (index, point) in series.column.iter() {
             let state = group.histograms.get(index).and_then(Option::as_ref);
@@ -286,14 +328,7 @@ impl Evaluator<'_> {
             }
             last = Some(index);
         }
-        // Names go where a sample of the group's last step loses its name.
-        if let Some(last) = last {
-            if last > group.last {
-                (group.last, group.drop_name) = (last, series.drop_name);
-            } else if last == group.last {
-                group.drop_name |= series.drop_name;
-            }
-        }
+        last
     }
 
     fn fold_histogram(
@@ -306,12 +341,19 @@ impl Evaluator<'_> {
         let Some(state) = state else {
             let mut hints = ResetHints::default();
             hints.see(histogram);
-            let (mean, sum) = (HistogramMean::new(histogram), HistogramSum::new(histogram));
-            *state = Some(Box::new(HistogramState { mean, sum, hints, is_incompatible: false }));
+            let total = if plan.op == AggregateOp::Avg {
+                HistogramTotal::Mean(HistogramMean::new(histogram))
+            } else {
+                HistogramTotal::Sum(HistogramSum::new(histogram))
+            };
+            *state = Some(Box::new(HistogramState { total, hints, is_incompatible: false }));
             return;
         };
         state.hints.see(histogram);
-        let added = if plan.op == AggregateOp::Avg { state.mean.add(histogram) } else { state.sum.add(histogram) };
+        let added = match &mut state.total {
+            HistogramTotal::Sum(sum) => sum.add(histogram),
+            HistogramTotal::Mean(mean) => mean.add(histogram),
+        };
         match added {
             Ok(reconciled) if reconciled.mismatched_bounds => {
                 let note = Note::MismatchedCustomBuckets(HistogramOperation::Aggregation);
@@ -343,7 +385,10 @@ impl Evaluator<'_> {
         if state.hints.conflict() {
             self.note(Note::CounterResetCollision(HistogramOperation::Aggregation), plan.input_span);
         }
-        let total = if plan.op == AggregateOp::Avg { state.mean.total() } else { state.sum.total() };
+        let total = match state.total {
+            HistogramTotal::Sum(sum) => sum.total(),
+            HistogramTotal::Mean(mean) => mean.total(),
+        };
         Some(Made::from(total.compacted()))
     }
 

@@ -172,6 +172,12 @@ impl Column {
         (0..self.values.len()).filter_map(|index| self.get(index).map(|point| (index, point)))
     }
 
+    /// The steps of a column without histograms that have a value.
+    #[inline]
+    pub(crate) fn floats(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.values.iter().copied().enumerate().filter(|(index, _)| self.is_present(*index))
+    }
+
     /// Changes the floats in place; histograms are dropped where `keep_histograms` is false.
     pub(crate) fn map_floats(&mut self, keep_histograms: bool, mut change: impl FnMut(usize, f64) -> Option<f64>) {
         for index in 0..self.values.len() {
