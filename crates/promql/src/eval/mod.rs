@@ -67,6 +67,10 @@ pub(crate) struct Evaluator<'a> {
     notes: RefCell<Notes>,
 }
 
+/// Samples that one series may look at before the deadline and the cancellation are looked at again:
+/// about a millisecond of the slower kernels.
+const WORK_BETWEEN_CHECKS: usize = 1 << 16;
+
 /// Series that an operator holds, with the memory reserved for them.
 struct Collected<'a> {
     series: Vec<EvalSeries>,
@@ -134,6 +138,17 @@ impl<'a> Evaluator<'a> {
         }
         if self.deadline.as_ref().is_some_and(Deadline::has_passed) {
             return Err(EvalError::TimedOut);
+        }
+        Ok(())
+    }
+
+    /// The same within one series: looks after each [`WORK_BETWEEN_CHECKS`] samples.
+    #[inline]
+    fn check_alive_after(&self, work: &mut usize, samples: usize) -> Result<(), EvalError> {
+        *work = work.saturating_add(samples).saturating_add(1);
+        if *work >= WORK_BETWEEN_CHECKS {
+            *work = 0;
+            self.check_alive()?;
         }
         Ok(())
     }

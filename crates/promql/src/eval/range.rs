@@ -13,7 +13,7 @@ use storage::Samples;
 use crate::annotations::Note;
 use crate::ast::RangeMode;
 use crate::error::EvalError;
-use crate::eval::kernels::{Call, float_rates};
+use crate::eval::kernels::Call;
 use crate::eval::series::{Column, EvalSeries, Grid, NO_INPUT, Point};
 use crate::eval::{Evaluator, ScalarColumn, Sink};
 use crate::plan::{RangeFunction, RangeInput, RangePlan, ScalarArg};
@@ -281,7 +281,7 @@ impl Evaluator<'_> {
                 && series.run.histograms.is_empty()
                 && series.run.starts.is_empty();
             let (column, newest) = if is_fused {
-                float_rates(series.run, plan, grid, function != Delta, function == Rate)
+                self.float_rates(series.run, plan, grid, (function != Delta, function == Rate))?
             } else {
                 let metric = series.labels.metric_name().unwrap_or_default();
                 self.step_by_step(function, plan, series.run, Context { grid, scalars, args_span, metric })?
@@ -308,6 +308,7 @@ impl Evaluator<'_> {
         let Context { grid, scalars, args_span, metric } = context;
         let (before, after) = self.reach(plan);
         let mut cursor = Cursor::default();
+        let mut work = 0;
         let mut column = Column::new(grid.steps);
         let mut newest = NO_INPUT;
         for index in 0..grid.steps {
@@ -315,6 +316,7 @@ impl Evaluator<'_> {
             let end = plan.data_time(step_time);
             let start = end.saturating_sub(plan.range);
             let window = cursor.window(run, start.saturating_sub(before), end.saturating_add(after));
+            self.check_alive_after(&mut work, window.times.len() + window.histograms.len())?;
             if window.is_empty() || plan.range == 0 {
                 continue;
             }

@@ -1,9 +1,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use datamodel::{Labels, Timestamp};
+use datamodel::{Clock, Labels, Timestamp};
 use storage::{Appendable, MemoryStorage};
 
 use crate::{Engine, EngineOptions, EvalError, QueryContext, QueryValue, Value};
@@ -126,6 +126,27 @@ fn cancelled_and_late_queries_stop() {
     assert!(matches!(run(&cancelled), EvalError::Cancelled));
     let late = QueryContext { deadline: Some(Timestamp::from_unix_ms(1)), ..QueryContext::default() };
     assert!(matches!(run(&late), EvalError::TimedOut));
+}
+
+/// A clock that advances by one millisecond whenever it is read.
+#[derive(Debug, Default)]
+struct TickingClock(AtomicI64);
+
+impl Clock for TickingClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn one_series_of_many_windows_stops_at_the_deadline() {
+    let options = || EngineOptions { clock: Arc::new(TickingClock::default()), ..EngineOptions::default() };
+    let engine = Engine::new(EngineOptions { timeout: Duration::from_millis(50), ..options() });
+    for expr in ["max_over_time(asr_total_requests{pod=\"a\"}[10m])", "rate(asr_total_requests{pod=\"a\"}[10m])"] {
+        let run = |step| engine.range(&pods(), expr, at(0), at(6_000), step, &QueryContext::default());
+        assert!(run(Duration::from_secs(10)).is_ok(), "{expr}");
+        assert!(matches!(run(Duration::from_millis(1)), Err(EvalError::TimedOut)), "{expr}");
+    }
 }
 
 #[test]

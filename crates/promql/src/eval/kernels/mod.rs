@@ -17,7 +17,6 @@ mod rate;
 mod regression;
 
 pub(super) use extended::extended_samples;
-pub(super) use fused::float_rates;
 pub(super) use histograms::{HistogramMean, ResetHints};
 
 use crate::annotations::Note;
