@@ -218,9 +218,9 @@ pub enum TranscribeError {
     #[error("the file holds no audio")]
     Empty,
     /// The file ends before its own headers say.
-    #[error("the file is truncated after {decoded_seconds:.1} s of audio")]
+    #[error("the file is truncated{}", truncated_after(*decoded_seconds))]
     Truncated {
-        /// How much could be decoded.
+        /// How much could be decoded; zero if nothing was.
         decoded_seconds: f64,
     },
     /// The file has a known begin, but its content cannot be decoded.
@@ -292,6 +292,10 @@ impl TranscribeError {
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Internal { source: source.into() }
     }
+}
+
+fn truncated_after(seconds: f64) -> String {
+    if seconds > 0.0 { format!(" after {seconds:.1} s of audio") } else { String::new() }
 }
 
 #[cfg(test)]

@@ -295,3 +295,6 @@ fn unknown_codec(name: &str) -> TranscribeError {
 fn damaged(error: &DecodeError) -> TranscribeError {
     TranscribeError::Damaged { reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,15 +124,17 @@ impl Store {
         Self { root }
     }
 
-    /// `$XDG_CACHE_HOME/crescendo/models`, else `$HOME/.cache/crescendo/models`; `None` if neither
-    /// is set. `variable` reads the environment.
+    /// `$CRESCENDO_CACHE/models`, else `$XDG_CACHE_HOME/crescendo/models`, else
+    /// `$HOME/.cache/crescendo/models`; `None` if none is set. `variable` reads the environment.
     #[must_use]
     pub fn in_user_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
         let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let cache = set("XDG_CACHE_HOME")
-            .filter(|path| path.is_absolute())
-            .or_else(|| set("HOME").map(|home| home.join(".cache")))?;
-        Some(Self::new(cache.join("crescendo/models")))
+        let of_user = || {
+            let cache = set("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+            cache.or_else(|| set("HOME").map(|home| home.join(".cache")))
+        };
+        let own = set("CRESCENDO_CACHE").or_else(|| Some(of_user()?.join("crescendo")))?;
+        Some(Self::new(own.join("models")))
     }
 
     /// Where a model lies, or will lie.

@@ -187,6 +187,7 @@ fn the_cache_lies_where_the_user_keeps_such_things() {
     check(&[("HOME", "/home/a")], Some("/home/a/.cache/crescendo/models/base"));
     check(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/c")], Some("/c/crescendo/models/base"));
     check(&[("HOME", "/h"), ("XDG_CACHE_HOME", "")], Some("/h/.cache/crescendo/models/base"));
+    check(&[("HOME", "/h"), ("CRESCENDO_CACHE", "/own")], Some("/own/models/base"));
     check(&[], None);
 }
 

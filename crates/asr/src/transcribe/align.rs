@@ -23,10 +23,12 @@ use crate::whisper::{AudioFeatures, HeadAttention, Model, Tokenizer};
 
 /// Positions (20 ms) over which the attention is smoothed by its median.
 const MEDIAN_WIDTH: usize = 7;
+/// Positions (20 ms) of quiet that make a pause: longer than the closure of a plosive.
+const SHORTEST_PAUSE: usize = 5;
 /// Languages that write no spaces; each character is a word there.
 const WITHOUT_SPACES: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
 
-/// The words of a window, in order. `samples` is the window's length.
+/// The words of a window, in order. `samples` is the window.
 ///
 /// # Errors
 /// As the device fails.
@@ -35,7 +37,7 @@ pub fn words(
     features: &AudioFeatures,
     text: &WindowText,
     language: Option<u32>,
-    samples: usize,
+    samples: &[f32],
 ) -> Result<Vec<Word>> {
     let special = model.tokenizer.special();
     let text_tokens = text.tokens();
@@ -49,19 +51,58 @@ pub fn words(
     tokens.extend_from_slice(&text_tokens);
     tokens.push(special.end);
     let heads = model.network.attention(features, &tokens, &model.generation.alignment_heads)?;
-    let positions = samples.div_ceil(2 * HOP).max(1);
+    let positions = samples.len().div_ceil(2 * HOP).max(1);
     let attention = average(&heads, first_row..first_row + text_tokens.len() + 1, positions);
     let starts = token_starts(&attention, text_tokens.len() + 1, positions);
     let code = special.languages.iter().find(|(_, token)| Some(*token) == language);
     let by_character = code.is_some_and(|(code, _)| WITHOUT_SPACES.contains(&code.as_str()));
-    let at = |token: usize| {
-        let position = starts.get(token).copied().unwrap_or(positions);
-        text.begin_seconds + position as f64 * TIMESTAMP_STEP_SECONDS
-    };
+    let loudness = Loudness::of(samples);
+    let position = |token: usize| starts.get(token).copied().unwrap_or(positions);
+    let seconds = |position: usize| text.begin_seconds + position as f64 * TIMESTAMP_STEP_SECONDS;
     Ok(split(&model.tokenizer, &text_tokens, by_character)
         .into_iter()
-        .map(|(word, begin, end)| Word { word, start_seconds: at(begin), end_seconds: at(end) })
+        .map(|(word, begin, end)| {
+            let (begin, end) = loudness.trim(position(begin), position(end));
+            Word { word, start_seconds: seconds(begin), end_seconds: seconds(end) }
+        })
         .collect())
+}
+
+/// Where there is sound. The path knows no pauses: the time between two words belongs to one of
+/// them, until it is taken away here.
+struct Loudness {
+    /// Whether each position is quiet.
+    quiet: Vec<bool>,
+}
+
+impl Loudness {
+    /// Quiet is what lies in the lower third between the quietest and the loudest parts, in
+    /// decibels.
+    fn of(samples: &[f32]) -> Self {
+        let levels: Vec<f32> = samples
+            .chunks(2 * HOP)
+            .map(|part| part.iter().map(|sample| sample * sample).sum::<f32>().max(1e-9).log10())
+            .collect();
+        let mut sorted = levels.clone();
+        sorted.sort_by(f32::total_cmp);
+        let level_at = |share: usize| sorted.get(sorted.len() * share / 100).copied();
+        let (low, high) = (level_at(5).unwrap_or(0.0), level_at(95).unwrap_or(0.0));
+        let threshold = low + (high - low) / 3.0;
+        Self { quiet: levels.iter().map(|level| *level < threshold).collect() }
+    }
+
+    /// Takes pauses off both ends of a word; what is shorter than a pause may be the silence
+    /// within a `t` or a `p`.
+    fn trim(&self, begin: usize, end: usize) -> (usize, usize) {
+        let word = self.quiet.get(begin..end.min(self.quiet.len())).unwrap_or_default();
+        let before = word.iter().take_while(|quiet| **quiet).count();
+        if before == word.len() {
+            return (begin, end);
+        }
+        let after = word.iter().rev().take_while(|quiet| **quiet).count();
+        let pause = |length: usize| if length < SHORTEST_PAUSE { 0 } else { length };
+        (begin + pause(before), begin + word.len() - pause(after))
+    }
 }
 
 /// The mean of the heads over these rows and the first `positions` columns: each row sums to one,
@@ -234,6 +275,23 @@ mod tests {
         assert!(median_around(&row, 3).abs() < f32::EPSILON);
         let row = [5.0; 3];
         assert!((median_around(&row, 2) - 5.0).abs() < f32::EPSILON);
+    }
+
+    #[test]
+    fn pauses_belong_to_no_word() {
+        // A second of quiet, half a second of sound, 60 ms of quiet, sound, quiet.
+        let sound = |milliseconds: usize, level: f32| vec![level; milliseconds * 16];
+        let samples = [sound(1000, 0.001), sound(500, 0.5), sound(60, 0.001), sound(500, 0.5), sound(1000, 0.001)];
+        let loudness = Loudness::of(&samples.concat());
+        let check = |begin, end, expected| assert_eq!(loudness.trim(begin, end), expected);
+        check(0, 75, (50, 75));
+        check(60, 120, (60, 103));
+        check(20, 140, (50, 103));
+        // Closures stay; a word that is all quiet stays too.
+        check(75, 100, (75, 100));
+        check(0, 30, (0, 30));
+        check(140, 400, (140, 400));
+        check(50, 50, (50, 50));
     }
 
     #[test]

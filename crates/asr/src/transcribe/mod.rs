@@ -217,8 +217,15 @@ struct Recording<'a> {
 impl Recording<'_> {
     /// Transcribes the next window.
     fn add(&mut self, window: &Window) -> Result<(), TranscribeError> {
-        let Some(speech) = vad::speech_span(&window.samples) else { return Ok(()) };
-        let samples = window.samples.get(speech.clone()).unwrap_or_default();
+        for speech in vad::speech_spans(&window.samples) {
+            let begin = window.offset + speech.start as u64;
+            let samples = window.samples.get(speech).unwrap_or_default();
+            self.add_speech(samples, begin as f64 / f64::from(SAMPLE_RATE))?;
+        }
+        Ok(())
+    }
+
+    fn add_speech(&mut self, samples: &[f32], begin_seconds: f64) -> Result<(), TranscribeError> {
         let model = &self.backend.model;
         if self.language.is_none() && model.is_multilingual() {
             self.language = self.decoder.detect_language(samples)?;
@@ -234,12 +241,10 @@ impl Recording<'_> {
         if decoded.tokens.is_empty() {
             return Ok(());
         }
-        let begin = window.offset + speech.start as u64;
-        let begin_seconds = begin as f64 / f64::from(SAMPLE_RATE);
         let mut text = WindowText::new(&model.tokenizer, decoded, begin_seconds, samples.len());
         if self.options.word_timestamps {
-            text.words = align::words(model, &features, &text, self.language, samples.len())
-                .map_err(TranscribeError::internal)?;
+            text.words =
+                align::words(model, &features, &text, self.language, samples).map_err(TranscribeError::internal)?;
         }
         self.texts.push(text);
         Ok(())

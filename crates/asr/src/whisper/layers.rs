@@ -258,7 +258,7 @@ struct FeedForward {
 
 impl FeedForward {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.down.forward(&self.up.forward(&self.norm.forward(x)?)?.gelu()?)
+        self.down.forward(&self.up.forward(&self.norm.forward(x)?)?.gelu_erf()?)
     }
 }
 

@@ -156,3 +156,6 @@ fn read_json<T: DeserializeOwned>(path: &Path, max_bytes: u64) -> Result<T, Load
     let text = std::fs::read(path).map_err(read)?;
     serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

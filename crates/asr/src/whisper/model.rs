@@ -181,7 +181,7 @@ impl Whisper {
         let frames = mel.len() / bins;
         let mut x = Tensor::from_vec(mel, (1, bins, frames), &self.device)?;
         for convolution in &self.convolutions {
-            x = convolution.forward(&x)?.gelu()?;
+            x = convolution.forward(&x)?.gelu_erf()?;
         }
         let x = x.transpose(1, 2)?.contiguous()?;
         let mut x = x.broadcast_add(&self.audio_positions.narrow(0, 0, x.dim(1)?)?)?;
