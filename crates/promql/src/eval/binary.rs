@@ -10,6 +10,7 @@ use datamodel::{Labels, LabelsBuilder};
 use crate::annotations::Note;
 use crate::ast::{Cardinality, Matching};
 use crate::error::EvalError;
+use crate::eval::map::Equals;
 use crate::eval::sample_op::sample_binary;
 use crate::eval::series::{Column, EvalSeries, Grid, METADATA_LABELS, Made, Merger, NO_INPUT, Point, PointKey};
 use crate::eval::{Evaluator, Sink};
@@ -39,7 +40,11 @@ impl Evaluator<'_> {
                 sink(EvalSeries { column, drop_name, newest: series.newest.max(scalar.newest), ..series })
             })
         };
-        if drops_name { self.dropping_names(plan.vector.has_one_name(), sink, &mut body) } else { body(sink) }
+        if drops_name {
+            self.dropping_names(plan.vector.has_one_name(), Equals::Join, sink, &mut body)
+        } else {
+            body(sink)
+        }
     }
 
     fn vector_scalar_sample(&self, plan: &VectorScalarPlan, point: Point<'_>, scalar: f64) -> Option<Made> {

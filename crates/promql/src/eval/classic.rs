@@ -12,6 +12,7 @@ use datamodel::{Histogram, Labels, LabelsBuilder};
 
 use crate::annotations::{Monotonicity, Note};
 use crate::error::EvalError;
+use crate::eval::map::Equals;
 use crate::eval::series::{EvalSeries, Grid, Made, Merger, NO_INPUT, Point, PointKey};
 use crate::eval::{Evaluator, Sink};
 use crate::numbers::{equal, open_metrics_float};
@@ -214,7 +215,7 @@ impl Evaluator<'_> {
     ) -> Result<(), EvalError> {
         let collected = self.collect(input, grid)?;
         let groups = self.histogram_groups(&collected.series, span);
-        self.dropping_names(false, sink, &mut |sink| {
+        self.dropping_names(false, Equals::Join, sink, &mut |sink| {
             let mut merger = Merger::default();
             let mut buckets = Vec::new();
             for group in &groups {

@@ -12,15 +12,25 @@ use crate::eval::{Evaluator, ScalarColumn, Sink};
 use crate::numbers::{civil, days_in_month};
 use crate::plan::{DateFunction, HistogramFunction, MapFunction, MathFunction, ScalarPlan, VectorPlan, go_max, go_min};
 
+/// What becomes of series that are equal without their names and have no step in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Equals {
+    /// They are one: operators look at one step after the other.
+    Join,
+    /// They are an error: functions of ranges look at one series after the other.
+    Refuse,
+}
+
 /// An operator that pushes series marked for losing their names.
 type Body<'b> = dyn FnMut(&mut Sink<'_>) -> Result<(), EvalError> + 'b;
 
 impl Evaluator<'_> {
     /// Runs an operator whose series lose their names. `has_one_name` says that dropping them cannot make
-    /// two equal, so that nothing need be held.
+    /// two equal, so that nothing need be held (types and units go with the names and may differ).
     pub(super) fn dropping_names(
         &self,
         has_one_name: bool,
+        equals: Equals,
         sink: &mut Sink<'_>,
         body: &mut Body<'_>,
     ) -> Result<(), EvalError> {
@@ -32,14 +42,18 @@ impl Evaluator<'_> {
             drop_name: false,
             ..series
         };
-        if has_one_name {
+        if has_one_name && !self.features.type_and_unit_labels {
             return body(&mut |series| sink(strip(series)));
         }
         let mut merger = Merger::default();
         let mut memory = self.budget.reservation();
         body(&mut |series| {
             memory.grow(series.byte_len())?;
-            merger.add(strip(series))
+            let series = strip(series);
+            if equals == Equals::Refuse && merger.contains(&series.labels) {
+                return Err(EvalError::DuplicateLabels);
+            }
+            merger.add(series)
         })?;
         merger.into_series().into_iter().try_for_each(sink)
     }
@@ -52,7 +66,7 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         let scalars = self.map_scalars(function, grid)?;
-        self.dropping_names(input.has_one_name(), sink, &mut |sink| {
+        self.dropping_names(input.has_one_name(), Equals::Join, sink, &mut |sink| {
             self.vector(input, grid, &mut |mut series| {
                 map_column(function, &mut series.column, &scalars, grid);
                 if series.column.is_empty() {
@@ -73,7 +87,7 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn negate(&self, input: &VectorPlan, grid: Grid, sink: &mut Sink<'_>) -> Result<(), EvalError> {
-        self.dropping_names(input.has_one_name(), sink, &mut |sink| {
+        self.dropping_names(input.has_one_name(), Equals::Join, sink, &mut |sink| {
             self.vector(input, grid, &mut |mut series| {
                 for index in 0..grid.steps {
                     match series.column.get(index) {

@@ -14,6 +14,7 @@ use crate::annotations::Note;
 use crate::ast::RangeMode;
 use crate::error::EvalError;
 use crate::eval::kernels::Call;
+use crate::eval::map::Equals;
 use crate::eval::series::{Column, EvalSeries, Grid, NO_INPUT, Point};
 use crate::eval::{Evaluator, ScalarColumn, Sink};
 use crate::plan::{RangeFunction, RangeInput, RangePlan, ScalarArg};
@@ -252,7 +253,7 @@ impl Evaluator<'_> {
         if keeps_name {
             return self.range_series(function, plan, &scalars, args_span, grid, sink);
         }
-        self.dropping_names(has_one_name, sink, &mut |sink| {
+        self.dropping_names(has_one_name, Equals::Refuse, sink, &mut |sink| {
             self.range_series(function, plan, &scalars, args_span, grid, &mut |series| {
                 sink(EvalSeries { drop_name: true, ..series })
             })

@@ -12,6 +12,7 @@ use storage::{Samples, SelectHints};
 use crate::annotations::Note;
 use crate::ast::RangeMode;
 use crate::error::EvalError;
+use crate::eval::map::Equals;
 use crate::eval::series::{Column, EvalSeries, Grid, Made, NO_INPUT};
 use crate::eval::{Evaluator, Sink};
 use crate::plan::SelectorPlan;
@@ -114,7 +115,7 @@ impl Evaluator<'_> {
         grid: Grid,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
-        self.dropping_names(selector.has_fixed_name(), sink, &mut |sink| {
+        self.dropping_names(selector.has_fixed_name(), Equals::Join, sink, &mut |sink| {
             self.read_series(selector, grid, self.lookback, 0, &mut |labels, samples| {
                 let mut column = Column::new(grid.steps);
                 let mut newest = NO_INPUT;

@@ -273,6 +273,10 @@ impl Merger {
         Ok(())
     }
 
+    pub(crate) fn contains(&self, labels: &Labels) -> bool {
+        self.by_labels.contains_key(labels)
+    }
+
     /// Adds one sample of a series. The first sample decides about `drop_name`.
     pub(crate) fn add_point(&mut self, key: &PointKey<'_>, made: Made) -> Result<(), EvalError> {
         let at = match self.by_labels.get(key.labels) {

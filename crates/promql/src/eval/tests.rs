@@ -6,7 +6,7 @@ use std::time::Duration;
 use datamodel::{Clock, Labels, Timestamp};
 use storage::{Appendable, MemoryStorage};
 
-use crate::{Engine, EngineOptions, EvalError, QueryContext, QueryValue, Value};
+use crate::{Engine, EngineOptions, EvalError, Features, QueryContext, QueryValue, Value};
 
 /// Two pods, a counter and a gauge each, one sample every 10 s for 10 minutes.
 fn pods() -> MemoryStorage {
@@ -117,6 +117,45 @@ fn counters_by_name_only_are_hinted_at_with_their_place() {
     let expected = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \
                     \"asr_active_requests\" (2:7)";
     assert_eq!(result.annotations.infos, [expected]);
+}
+
+/// A counter that changed its name, or its type, after five minutes.
+#[test]
+fn renamed_counter_is_one_for_operators_and_an_error_for_ranges() {
+    let check = |features: Features, labels: [&[(&str, &str)]; 2], expr: &str, is_ok: bool| {
+        let storage = MemoryStorage::new();
+        let mut appender = storage.appender();
+        for (half, labels) in (0_i32..).zip(labels) {
+            let series = appender.series(None, &Labels::from_pairs(labels.iter().copied())).unwrap();
+            for step in 0..30 {
+                let at = Timestamp::from_unix_ms(i64::from(half * 30 + step) * 10_000);
+                appender.append(series, at, f64::from(step)).unwrap();
+            }
+            if half == 0 {
+                appender.append(series, Timestamp::from_unix_ms(300_000), datamodel::STALE_NAN).unwrap();
+            }
+        }
+        assert!(appender.commit().unwrap().is_empty());
+        let engine = Engine::new(EngineOptions { features, ..EngineOptions::default() });
+        let result = engine.range(&storage, expr, at(0), at(600), Duration::from_secs(30), &QueryContext::default());
+        match result {
+            Ok(result) => {
+                let QueryValue::RangeVector(series) = result.value else { panic!("{:?}", result.value) };
+                assert!(is_ok && series.len() == 1, "{expr}: {series:?}");
+            }
+            Err(error) => assert!(!is_ok && matches!(error, EvalError::DuplicateLabels), "{expr}: {error}"),
+        }
+    };
+    let names: [&[(&str, &str)]; 2] = [&[("__name__", "a_total")], &[("__name__", "b_total")]];
+    check(Features::default(), names, "{__name__=~\"._total\"} + 1", true);
+    check(Features::default(), names, "rate({__name__=~\"._total\"}[1m])", false);
+    let delayed = Features { delayed_name_removal: true, ..Features::default() };
+    check(delayed, names, "rate({__name__=~\"._total\"}[20s])", true);
+    let types: [&[(&str, &str)]; 2] =
+        [&[("__name__", "a_total"), ("__type__", "gauge")], &[("__name__", "a_total"), ("__type__", "counter")]];
+    let typed = Features { type_and_unit_labels: true, ..Features::default() };
+    check(typed, types, "abs(a_total)", true);
+    check(typed, types, "rate(a_total[1m])", false);
 }
 
 #[test]
