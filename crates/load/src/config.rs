@@ -65,7 +65,7 @@ pub struct LoadConfig {
 }
 
 impl LoadConfig {
-    /// Twenty evenly mixed seconds of two requests a second with the built-in recording.
+    /// One client that sends the built-in recording for twenty seconds.
     #[must_use]
     pub fn new(url: String) -> Self {
         Self {
