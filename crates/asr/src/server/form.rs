@@ -342,3 +342,58 @@ fn language(value: Option<&str>, model: &ModelInfo) -> Result<Option<String>, Ap
     let language = shortened(value).into_owned();
     Err(ApiError::transcribe(&TranscribeError::UnsupportedLanguage { language }))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Languages;
+    use crate::server::admission::UploadBudget;
+
+    const PIECES: [&str; 12] = [
+        "--xyz\r\n",
+        "--xyz--\r\n",
+        "\r\n",
+        "\r\n\r\n",
+        "content-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n",
+        "content-disposition: form-data; name=\"model\"\r\n\r\ntiny.en\r\n",
+        "content-disposition: form-data; name=\"stream\"\r\n\r\nfalse\r\n",
+        "content-disposition: form-data; name=\"\u{e9}\u{0}\"\r\n",
+        "content-disposition: form-data\r\n",
+        "content-type: audio/wav; charset=utf-8\r\n",
+        "content-length: 99999999999999999999\r\n",
+        "x",
+    ];
+
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            4 => proptest::sample::select(PIECES.to_vec()).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => proptest::collection::vec(any::<u8>(), 0..700),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_a_form_or_an_error_and_within_its_bounds(pieces in proptest::collection::vec(piece(), 0..30)) {
+            let model = ModelInfo {
+                id: "tiny.en".to_owned(),
+                device: "cpu".to_owned(),
+                load_seconds: 0.0,
+                languages: Languages::English,
+            };
+            let served = Served { model: &model, aliases: &[], max_upload_bytes: 500 };
+            let budget = UploadBudget::new(5000);
+            let upload = budget.open();
+            let mut body = Body::from(pieces.concat()).into_data_stream();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let form = runtime.block_on(read(&mut body, "xyz".to_owned(), &served, &upload));
+            match form {
+                Ok(form) => prop_assert!((1..=500).contains(&form.audio.encoded.len())),
+                Err(FormError::Rejected(_, error)) => prop_assert!(error.status.is_client_error()),
+                Err(FormError::HungUp) => prop_assert!(false, "the whole body was there"),
+            }
+        }
+    }
+}
