@@ -1,27 +1,41 @@
 //! The `crescendo` command line: arguments, commands, and the wiring of all components.
 //!
 //! - [`run`]: from the words of the command line to an exit code.
-//! - [`run_group`]: who runs, who stops when. [`printer`]: what is printed. [`logging`]: the log.
+//! - [`commands`]: one file each. [`run_group`]: who runs, who stops when.
+//! - [`printer`], [`progress`], [`logging`]: what is printed. [`folders`], [`listen`], [`signals`]: the edge.
 //!
 //! Rule: components are wired here and nowhere else; nothing else of ours knows the command line.
 #![forbid(unsafe_code)]
 
+pub mod commands;
+pub mod folders;
+pub mod listen;
 pub mod logging;
 pub mod printer;
+pub mod progress;
 pub mod run_group;
+pub mod signals;
+pub mod upkeep;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
 
+use crate::commands::{Outcome, asr, check, load, model, up};
 use crate::logging::{LogFormat, LogLevel};
 use crate::printer::{ColorChoice, Printer};
 
-/// Exit code: usage or runtime error. (0: fine; 1: the thing that was checked is not fine.)
+/// The thing that was checked is not fine.
+const EXIT_NOT_FINE: u8 = 1;
+
+/// Usage or runtime error.
 const EXIT_ERROR: u8 = 2;
 
 /// From speech to the right number of replicas.
+///
+/// Exit codes: 0 fine, 1 the thing that was checked is not fine, 2 usage or runtime error.
 #[derive(Debug, Parser)]
 #[command(name = "crescendo", version, propagate_version = true)]
 struct Cli {
@@ -34,6 +48,22 @@ struct Cli {
     /// How the log is written.
     #[arg(long = "log.format", global = true, value_enum, default_value_t, help_heading = "General")]
     log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole loop on this machine: speech in, replicas out. No cluster.
+    Up(Box<up::UpArgs>),
+    /// The speech-recognition server: OpenAI's transcription API, a bounded queue, metrics.
+    Asr(Box<asr::AsrArgs>),
+    /// Speech at a server, and what came of it: latency, failures, real-time factor, a plot.
+    Load(Box<load::LoadArgs>),
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+    #[command(subcommand)]
+    Check(check::CheckCommand),
 }
 
 /// Runs the command that `args` name (the program's name first). Never panics on input.
@@ -41,14 +71,37 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
+            // Help and version go to stdout and are no errors; a closed pipe is none either.
             error.print().ok();
             return if error.use_stderr() { ExitCode::from(EXIT_ERROR) } else { ExitCode::SUCCESS };
         }
     };
     let printer = Printer::new(cli.color, std::env::var_os("NO_COLOR").is_some());
-    if let Err(error) = logging::start(cli.log_level, cli.log_format, printer.color_stderr()) {
-        printer.error(&error);
-        return ExitCode::from(EXIT_ERROR);
+    match logging::start(cli.log_level, cli.log_format, printer.color_stderr())
+        .and_then(|()| execute(cli.command, printer))
+    {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::NotFine) => ExitCode::from(EXIT_NOT_FINE),
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(EXIT_ERROR)
+        }
     }
-    ExitCode::SUCCESS
+}
+
+fn execute(command: Command, printer: Printer) -> Result<Outcome> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Up(args) => up::run(*args, printer).await,
+            Command::Load(args) => load::run(*args, printer).await,
+            Command::Asr(args) => asr::run(*args, printer).await,
+            Command::Model(command) => model::run(command, printer).await,
+            Command::Check(command) => check::run(&command, printer),
+        }
+    });
+    // A read of stdin cannot be cancelled; the process does not wait for it.
+    runtime.shutdown_background();
+    outcome
 }

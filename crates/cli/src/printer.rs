@@ -79,6 +79,12 @@ impl Printer {
         writeln!(io::stderr().lock(), "{text}").ok();
     }
 
+    /// Writes a line over the last one, on a terminal; an empty text clears it.
+    pub fn status(self, text: &str) {
+        let mut out = io::stderr().lock();
+        write!(out, "\r\u{1b}[2K{text}").and_then(|()| out.flush()).ok();
+    }
+
     /// Prints an error with the chain of its causes, each on its line.
     pub fn error(self, error: &anyhow::Error) {
         let label = if self.color_stderr { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" };
@@ -88,4 +94,16 @@ impl Printer {
         }
         self.say(&text);
     }
+}
+
+/// An error and its causes on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }

@@ -24,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 pub enum Stage {
     /// Takes requests from outside: stops taking, finishes what it took.
     Ingress,
-    /// Decides and drives others: autoscaler, supervisor of workers.
+    /// Decides how many others there are: autoscaler.
     Control,
+    /// Drives others, and waits for their end: supervisor of workers.
+    Workers,
     /// Reads and computes: scrape, rules.
     Engine,
     /// Keeps the data: last, so that nothing is lost.

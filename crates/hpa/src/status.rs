@@ -121,7 +121,7 @@ pub struct WorkerStatus {
 }
 
 /// One decision, with everything that it came from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DecisionRecord {
     /// When.
     pub time: f64,

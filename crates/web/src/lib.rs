@@ -2,6 +2,7 @@
 //!
 //! - [`Api`]: what the API is made of; [`Api::router`] serves it.
 //! - `api`: one module for each group of endpoints; `params`: parameters, `json`: answers, `error`: refusals.
+//! - `pages`: what people see, rendered here.
 //! - `gate`: how many queries run and wait.
 //! - [`serve`]: a listener with its shutdown.
 //!
@@ -19,6 +20,7 @@ mod error;
 mod gate;
 mod json;
 mod metrics;
+mod pages;
 mod params;
 mod server;
 
@@ -27,6 +29,7 @@ mod tests;
 
 pub use api::{
     Api, ApiOptions, BuildInfo, DEFAULT_MAX_CONCURRENCY, MAX_BODY_BYTES, MAX_QUEUED_QUERIES, Parts, Readiness,
+    StatusReceiver,
 };
 pub use error::{ApiError, ErrorType};
 pub use server::serve;

@@ -386,6 +386,7 @@ impl Fixture {
             clock,
             registry: Registry::new(),
             targets: None,
+            autoscaling: None,
             readiness: readiness.clone(),
             build: BuildInfo { version: "1.2.3".to_owned(), revision: "abc".to_owned(), branch: String::new() },
             options: ApiOptions::default(),

@@ -2,6 +2,7 @@
 //!
 //! Rule: whatever reads the storage goes through the gate; a handler itself never blocks.
 
+mod autoscaling;
 mod metadata;
 mod query;
 mod status;
@@ -24,6 +25,7 @@ use promql::Engine;
 use scrape::ScrapeHandle;
 use storage::Queryable;
 
+pub use self::autoscaling::StatusReceiver;
 use crate::error::{ApiError, ErrorType};
 use crate::gate::Gate;
 use crate::metrics::WebMetrics;
@@ -92,6 +94,8 @@ pub struct Parts {
     pub registry: Registry,
     /// The scrape targets; without them their endpoints are not served.
     pub targets: Option<ScrapeHandle>,
+    /// What the autoscaler of this process does; without it the live page is not served.
+    pub autoscaling: Option<StatusReceiver>,
     /// Whether queries are answered yet.
     pub readiness: Readiness,
     /// For `/api/v1/status/buildinfo`.
@@ -152,6 +156,13 @@ impl Api {
             router = router
                 .route("/api/v1/targets", get(targets::targets))
                 .route("/api/v1/scrape_pools", get(targets::scrape_pools));
+        }
+        if self.0.parts.autoscaling.is_some() {
+            router = router
+                .route("/", get(autoscaling::live_page))
+                .route("/autoscaling", get(autoscaling::live_page))
+                .route("/autoscaling/fragment", get(autoscaling::live_fragment))
+                .route("/api/v1/autoscaling", get(autoscaling::status));
         }
         router
             .fallback(not_served)

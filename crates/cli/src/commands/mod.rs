@@ -1,0 +1,18 @@
+//! The commands: one file each, its arguments beside what it does.
+//!
+//! Rule: a command returns an [`Outcome`] or an error; it prints through the printer only.
+
+pub mod asr;
+pub mod check;
+pub mod load;
+pub mod model;
+pub mod up;
+
+/// What came of a command that did its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is well.
+    Fine,
+    /// The thing that was checked is not.
+    NotFine,
+}

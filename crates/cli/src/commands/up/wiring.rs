@@ -1,0 +1,241 @@
+//! Who is connected to whom in laptop mode, and in which order they stop.
+//!
+//! ```text
+//! front ─▶ workers ◀─ supervisor ◀─ autoscaler ◀─ metrics API ◀─ engine ◀─ storage ◀─ scrape ◀─ workers
+//!  └ ingress          └ control       └ control                              └ last    └ engine
+//! ```
+//!
+//! Rule: connections are made here, once; no component finds another by itself.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use datamodel::Clock;
+use datamodel::registry::Registry;
+use datamodel::time::SystemClock;
+use discovery::{ADDRESS, Discoverer, StaticDiscoverer, TargetGroup, WatchedDiscoverer};
+use hpa::HorizontalPodAutoscaler;
+use hpa::status::AutoscalingStatus;
+use local::{Autoscaler, AutoscalerConfig, Fleet, Front, HttpProbe, ProcessLauncher, Supervisor, SupervisorConfig};
+use metrics_api::{
+    Ages, ApiMetrics, Backends, BuiltinResources, Config, EmbeddedSource, Listing, LoopbackOnly, MetricsApi,
+    ServerState, Settings,
+};
+use promql::{Engine, EngineOptions};
+use rules::{RuleHandle, RuleManager, RuleOptions};
+use scrape::{Job, ScrapeConfig, ScrapeHandle, ScrapeManager, ScrapeOptions};
+use storage::{Appendable, Queryable};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tsdb::{Tsdb, TsdbOptions};
+
+use super::pods::{ApiReader, KnownTargets, LocalObjects};
+use super::state_series;
+use crate::run_group::{RunGroup, Stage};
+use crate::upkeep;
+
+/// How often the metrics API lists series: a new worker's metrics are there after a scrape and this.
+const RELIST_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The recording and alerting rules of the seed, word for word.
+const SEED_RULES: &str = include_str!("../../../../../rules/seed.yaml");
+
+/// Name of the job that scrapes this process itself.
+const OWN_JOB: &str = "crescendo";
+
+/// What the loop is made of.
+pub(super) struct Parts {
+    pub(super) hpa: HorizontalPodAutoscaler,
+    pub(super) web: TcpListener,
+    pub(super) asr: SocketAddr,
+    pub(super) storage: PathBuf,
+    pub(super) model: PathBuf,
+    pub(super) model_id: String,
+    pub(super) sync_period: Duration,
+    pub(super) scrape_interval: Duration,
+}
+
+/// What the caller shows.
+pub(super) struct Wired {
+    pub(super) web: SocketAddr,
+    pub(super) asr: SocketAddr,
+    pub(super) status: watch::Receiver<Arc<AutoscalingStatus>>,
+}
+
+/// Builds every component and gives it to the group.
+pub(super) async fn wire(parts: Parts, group: &mut RunGroup) -> Result<Wired> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let registry = Registry::new();
+    let fleet = Fleet::new(parts.hpa.namespace.clone(), Arc::clone(&clock));
+    let front = Front::bind(parts.asr, Arc::clone(&fleet)).await;
+    let front = front.with_context(|| format!("cannot take speech on {}; `--asr.listen-address`", parts.asr))?;
+    let (web_address, asr_address) = (parts.web.local_addr()?, front.local_addr()?);
+    let loopback =
+        LoopbackOnly::for_listener(web_address).context("`--web.listen-address` must be a loopback address")?;
+
+    let tsdb = open_storage(parts.storage, &clock).await?;
+    let queryable: Arc<dyn Queryable> = Arc::new(tsdb.clone());
+    let engine = Engine::new(EngineOptions { clock: Arc::clone(&clock), ..EngineOptions::default() });
+    let scrape = wire_scrape(&tsdb, &clock, &registry, group)?;
+    scrape.apply(jobs(&fleet, web_address, parts.scrape_interval)).await?;
+
+    let rules = wire_rules(&tsdb, &engine, &clock, &registry, web_address, group)?;
+    rules.apply(rules::parse_rule_file("rules/seed.yaml", SEED_RULES, &promql::Features::DEFAULT)?).await?;
+
+    let api = metrics_api(&parts.hpa, &fleet, &engine, &queryable, &scrape, &clock, &registry, parts.scrape_interval)?;
+    let reader = Arc::new(ApiReader { api: Arc::clone(&api), scrape: scrape.clone() });
+    let config = AutoscalerConfig { sync_period: parts.sync_period, ..AutoscalerConfig::default() };
+    let autoscaler = Autoscaler::new(parts.hpa, config, Arc::clone(&fleet), reader, Arc::clone(&clock));
+    let status = autoscaler.status();
+    state_series::register(&registry, status.clone())?;
+    local::metrics::register(&registry, &fleet, autoscaler.wanted())?;
+
+    let readiness = web::Readiness::default();
+    let web = web::Api::new(web::Parts {
+        queryable,
+        engine,
+        clock: Arc::clone(&clock),
+        registry,
+        targets: Some(scrape),
+        autoscaling: Some(status.clone()),
+        readiness: readiness.clone(),
+        build: web::BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..web::BuildInfo::default() },
+        options: web::ApiOptions::default(),
+    })?;
+    let custom = ServerState {
+        provider: Arc::clone(&api) as Arc<dyn metrics_api::MetricsProvider>,
+        authenticator: Arc::new(loopback),
+        authorizer: Arc::new(loopback),
+    };
+    let router = web.router().merge(metrics_api::router(custom));
+    readiness.set(true);
+
+    let launcher = launcher(&parts.model, &parts.model_id)?;
+    // Only names come of it; they should differ from the last run's.
+    let seed = clock.now().unix_ms().unsigned_abs();
+    let supervisor = Supervisor::new(
+        fleet,
+        Arc::new(launcher),
+        Arc::new(HttpProbe),
+        SupervisorConfig::default(),
+        autoscaler.wanted(),
+        seed,
+    );
+    group.add("front", Stage::Ingress, |token| ended(front.run(token)));
+    group.add("autoscaler", Stage::Control, |token| ended(autoscaler.run(token)));
+    group.add("supervisor", Stage::Workers, |token| ended(supervisor.run(token)));
+    group.add("metrics API", Stage::Engine, |token| async move {
+        api.run(token).await;
+        Ok(())
+    });
+    group.add("web", Stage::Engine, |token| ended(web::serve(parts.web, router, token)));
+    group.add("storage", Stage::Storage, |token| upkeep::run(tsdb, token));
+    Ok(Wired { web: web_address, asr: asr_address, status })
+}
+
+async fn ended(component: impl Future<Output = ()>) -> Result<()> {
+    component.await;
+    Ok(())
+}
+
+/// Opens the storage, and says what was found that is not as it was written.
+async fn open_storage(path: PathBuf, clock: &Arc<dyn Clock>) -> Result<Tsdb> {
+    let clock = Arc::clone(clock);
+    let opened = tokio::task::spawn_blocking(move || Tsdb::open(TsdbOptions::new(path), clock));
+    let (tsdb, report) = opened.await?.context("cannot open the storage; `--storage.path` names another folder")?;
+    for damage in &report.damage {
+        tracing::warn!(?damage, "the storage is damaged; everything else was read");
+    }
+    tracing::info!(samples = report.replayed_samples, segments = report.segments, "storage is open");
+    Ok(tsdb)
+}
+
+fn wire_scrape(tsdb: &Tsdb, clock: &Arc<dyn Clock>, registry: &Registry, group: &mut RunGroup) -> Result<ScrapeHandle> {
+    let appendable: Arc<dyn Appendable> = Arc::new(tsdb.clone());
+    let manager = ScrapeManager::new(ScrapeOptions::default(), appendable, Arc::clone(clock), registry)?;
+    let handle = manager.handle();
+    group.add("scrape", Stage::Engine, |token| ended(manager.run(token)));
+    Ok(handle)
+}
+
+fn wire_rules(
+    tsdb: &Tsdb,
+    engine: &Engine,
+    clock: &Arc<dyn Clock>,
+    registry: &Registry,
+    web: SocketAddr,
+    group: &mut RunGroup,
+) -> Result<RuleHandle> {
+    let options = RuleOptions { external_url: format!("http://{web}"), ..RuleOptions::default() };
+    let storage = Arc::new(tsdb.clone());
+    let manager =
+        RuleManager::new(options, engine.clone(), Arc::clone(&storage) as _, storage, Arc::clone(clock), registry)?;
+    let handle = manager.handle();
+    group.add("rules", Stage::Engine, |token| ended(manager.run(token)));
+    Ok(handle)
+}
+
+/// The workers, and this process itself.
+fn jobs(fleet: &Fleet, own: SocketAddr, interval: Duration) -> Vec<Job> {
+    let job = |name: &str, discoverer: Box<dyn Discoverer>| {
+        let mut config = ScrapeConfig { job_name: name.to_owned(), ..ScrapeConfig::default() };
+        config.scrape_interval = interval;
+        config.scrape_timeout = interval;
+        Job { config, discoverers: vec![discoverer] }
+    };
+    let workers = job(Fleet::JOB, Box::new(WatchedDiscoverer::new(fleet.targets())));
+    let target = datamodel::Labels::from_pairs([(ADDRESS, own.to_string())]);
+    let own = TargetGroup { source: OWN_JOB.into(), labels: datamodel::Labels::empty(), targets: vec![target] };
+    let mut itself = job(OWN_JOB, Box::new(StaticDiscoverer::new(vec![own])));
+    // The `namespace` of the `kube_*` series is the object's, as kube-state-metrics is scraped.
+    itself.config.honor_labels = true;
+    vec![workers, itself]
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is a component that is connected here")]
+fn metrics_api(
+    hpa: &HorizontalPodAutoscaler,
+    fleet: &Arc<Fleet>,
+    engine: &Engine,
+    queryable: &Arc<dyn Queryable>,
+    scrape: &ScrapeHandle,
+    clock: &Arc<dyn Clock>,
+    registry: &Registry,
+    interval: Duration,
+) -> Result<Arc<MetricsApi>> {
+    let ages = Ages::for_interval(interval);
+    let source = EmbeddedSource::new(engine.clone(), Arc::clone(queryable), ages)
+        .with_discovered(Arc::new(KnownTargets(scrape.clone())))
+        .covered_since(clock.now());
+    let lister = LocalObjects {
+        fleet: Arc::clone(fleet),
+        namespace: hpa.namespace.clone(),
+        deployment: hpa.spec.scale_target_ref.name.clone(),
+    };
+    let backends = Backends {
+        source: Arc::new(source),
+        mapper: Arc::new(BuiltinResources),
+        lister: Arc::new(lister),
+        // Workers are scraped every second: a pull would save half of that.
+        freshen: None,
+        clock: Arc::clone(clock),
+    };
+    let settings = Settings { listing: Listing::new(RELIST_INTERVAL, None)?, ages };
+    let api = MetricsApi::new(Config::seed()?, settings, backends).with_metrics(ApiMetrics::register(registry)?);
+    Ok(Arc::new(api))
+}
+
+/// Workers are this binary again, on addresses of their own, and end when we do.
+fn launcher(model: &std::path::Path, model_id: &str) -> Result<ProcessLauncher> {
+    let program = std::env::current_exe().context("cannot tell where this program lies")?;
+    let mut words: Vec<std::ffi::OsString> =
+        vec!["asr".into(), "--exit-with-stdin".into(), "--log.level".into(), "warn".into()];
+    words.extend(["--asr.listen-address".into(), "127.0.0.1:0".into()]);
+    words.extend(["--model".into(), model.into(), "--asr.model-id".into(), model_id.into()]);
+    // The front has taken the worker out of service before the signal comes.
+    words.extend(["--asr.drain-delay".into(), "0s".into()]);
+    Ok(ProcessLauncher::new(program, words))
+}

@@ -1,0 +1,14 @@
+//! Tests of the whole binary.
+//!
+//! - `scaling`: load up, load down, no request lost, every decision recomputed.
+//! - `failures`: workers and supervisor killed.
+//! - `runbook`: what the seed's page shows: metrics, queries, custom metrics.
+//! - `bad_input`: clear errors, nothing lost.
+//!
+//! Rule: each test starts its own processes on free ports, and leaves none behind.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panic, and say what they measured")]
+
+mod bad_input;
+mod failures;
+mod runbook;
+mod scaling;
