@@ -46,7 +46,7 @@ doc: ## The API documentation builds without a warning.
 
 .PHONY: deny
 deny: tools ## Licences, sources and duplicate versions of dependencies.
-	cargo deny --offline --log-level error check bans licenses sources
+	cargo deny --locked --log-level error check bans licenses sources
 
 .PHONY: unit
 unit: model audio ## Unit, property and conformance tests.

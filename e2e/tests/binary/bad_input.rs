@@ -22,7 +22,7 @@ async fn bad_uploads_are_refused_and_the_next_good_one_is_answered() {
         ("not audio", &noise, &[model], 400, "audio"),
         ("empty", b"", &[model], 400, "no audio"),
         ("truncated", truncated, &[model], 400, ""),
-        ("too large", &too_large, &[model], 413, "25"),
+        ("too large", &too_large, &[model], 413, "26214400"),
         ("unknown model", &audio, &[("model", "whisper-900")], 404, "whisper-900"),
         ("bad field", &audio, &[model, ("response_format", "interpretive-dance")], 400, "response_format"),
     ];

@@ -57,7 +57,7 @@ pub(super) fn register(registry: &Registry, status: watch::Receiver<Arc<Autoscal
     registry.collector(&descriptors, move |emit| {
         let status = Arc::clone(&status.borrow());
         for (index, (_, label, read)) in SERIES.iter().enumerate() {
-            let labels = [("namespace", status.namespace.as_str()), (*label, status.name.as_str())];
+            let labels = [(*label, status.name.as_str()), ("namespace", status.namespace.as_str())];
             emit.sample(index, &labels, f64::from(read(&status)));
         }
     })?;
@@ -78,7 +78,7 @@ mod tests {
         let mut text = String::new();
         registry.encode_text(&mut text);
         let check = |line: &str| assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
-        check("kube_deployment_status_replicas_ready{namespace=\"ns\",deployment=\"asr\"} 2");
-        check("kube_horizontalpodautoscaler_spec_max_replicas{namespace=\"ns\",horizontalpodautoscaler=\"asr\"} 4");
+        check("kube_deployment_status_replicas_ready{deployment=\"asr\",namespace=\"ns\"} 2");
+        check("kube_horizontalpodautoscaler_spec_max_replicas{horizontalpodautoscaler=\"asr\",namespace=\"ns\"} 4");
     }
 }
