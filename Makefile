@@ -50,7 +50,7 @@ deny: tools ## Licences, sources and duplicate versions of dependencies.
 
 .PHONY: unit
 unit: model audio ## Unit, property and conformance tests.
-	cargo test $(UNIT) --locked -- --quiet
+	cargo test $(UNIT) --locked --no-fail-fast -- --quiet
 
 .PHONY: test
 test: check e2e ## Everything that a change must pass.

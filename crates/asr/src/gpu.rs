@@ -361,7 +361,17 @@ pub(crate) mod tests {
             let output = folder.path().join("libnvidia-ml.so.1");
             let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
             let built = Command::new(rustc)
-                .args(["--crate-type", "cdylib", "--edition", "2024", "-C", "panic=abort", "-o"])
+                .args([
+                    "--crate-name",
+                    "fake_nvml",
+                    "--crate-type",
+                    "cdylib",
+                    "--edition",
+                    "2024",
+                    "-C",
+                    "panic=abort",
+                    "-o",
+                ])
                 .args([output.as_path(), Path::new(source)])
                 .status()
                 .unwrap();

@@ -33,7 +33,7 @@ const LONGEST_PAUSE: usize = 2 * SAMPLE_RATE as usize / FRAME;
 const MARGIN: usize = SAMPLE_RATE as usize * 3 / 10;
 
 /// The stretches of the samples in which somebody speaks, in order and with a margin around them.
-/// Pauses up to [`LONGEST_PAUSE`] belong to a stretch.
+/// Pauses up to two seconds belong to a stretch.
 #[must_use]
 pub fn speech_spans(samples: &[f32]) -> Vec<Range<usize>> {
     let power = samples.iter().map(|sample| sample * sample).sum::<f32>() / samples.len() as f32;

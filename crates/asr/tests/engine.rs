@@ -22,9 +22,11 @@ const SECOND: usize = SAMPLE_RATE as usize;
 const MAX_ERROR_RATE: f64 = 0.08;
 /// What quiet recordings may add.
 const MAX_ADDED_RATE: f64 = 0.06;
-/// What white noise at 10 dB may add. The aim is 0.06; with this noise tiny.en adds 0.10, with
-/// others 0.04 to 0.06.
-const MAX_ADDED_BY_NOISE: f64 = 0.12;
+/// What white noise 10 dB below the speech may add: a guard against getting worse, not the aim. The aim is
+/// [`MAX_ADDED_RATE`]; tiny.en adds 0.075 in the mean of these draws, on the full window of 30 s as on shorter ones.
+const MAX_ADDED_BY_NOISE: f64 = 0.09;
+/// Draws of noise, because one tells little: the six recordings have 93 words, so one error is a point.
+const NOISE_SEEDS: [u64; 4] = [7, 8, 9, 10];
 
 /// A recording and the text that was read.
 struct Recording {
@@ -41,8 +43,13 @@ fn clean_quiet_and_noisy_speech_is_understood() {
         samples.iter().map(|sample| sample * 10.0_f32.powf(-30.0 / 20.0)).collect()
     });
     assert!(quiet <= clean + MAX_ADDED_RATE, "at -30 dB: {quiet}, clean {clean}");
-    let noisy = error_rate(backend, recordings, |samples| with_noise(samples, 10.0));
-    assert!(noisy <= clean + MAX_ADDED_BY_NOISE, "at 10 dB SNR: {noisy}, clean {clean}");
+    let draws = NOISE_SEEDS.map(|seed| error_rate(backend, recordings, |samples| with_noise(samples, 10.0, seed)));
+    let noisy = draws.iter().sum::<f64>() / draws.len() as f64;
+    println!("errors: clean {clean:.3}, at -30 dB {quiet:.3}, at 10 dB SNR {noisy:.3} of {draws:.3?}");
+    if noisy > clean + MAX_ADDED_RATE {
+        println!("aim missed: noise at 10 dB adds {:.3}, the aim is {MAX_ADDED_RATE}", noisy - clean);
+    }
+    assert!(noisy <= clean + MAX_ADDED_BY_NOISE, "at 10 dB SNR: {noisy} of {draws:?}, clean {clean}");
 }
 
 #[test]
@@ -236,8 +243,8 @@ fn input(samples: &[f32], rate: u32) -> AudioInput {
     AudioInput { encoded: file.into(), file_name: None }
 }
 
-fn with_noise(samples: &[f32], snr_db: f32) -> Vec<f32> {
-    let mut rng = StdRng::seed_from_u64(7);
+fn with_noise(samples: &[f32], snr_db: f32, seed: u64) -> Vec<f32> {
+    let mut rng = StdRng::seed_from_u64(seed);
     let power = samples.iter().map(|s| s * s).sum::<f32>() / samples.len() as f32;
     let noise = scaled(&white(samples.len(), &mut rng), (power / 10.0_f32.powf(snr_db / 10.0)).sqrt());
     samples.iter().zip(noise).map(|(sample, noise)| sample + noise).collect()

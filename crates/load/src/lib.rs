@@ -1,6 +1,6 @@
 //! An open-loop load generator for speech recognition, and its report.
 //!
-//! - [`run`]: sends recordings to OpenAI's transcription API as [`LoadConfig`] says; gives a [`Report`].
+//! - [`run()`]: sends recordings to OpenAI's transcription API as [`LoadConfig`] says; gives a [`Report`].
 //! - [`Rate`], [`Spacing`]: when requests are due: constant, steps, ramps; evenly or by chance.
 //! - [`Clips`]: what is sent. [`Progress`]: told once a second. [`Failure`]: how requests fail.
 //! - [`wer`]: how far a transcript is from the text that was read.

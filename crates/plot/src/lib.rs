@@ -2,7 +2,7 @@
 //!
 //! - [`Chart`]: panels that share a time axis, with [`Marker`]s across all of them; [`Chart::to_svg`].
 //! - [`Panel`], [`Series`], [`Point`], [`Threshold`]: what is drawn; [`Unit`]: how values are labelled.
-//! - [`sparkline`]: a row of blocks for terminals.
+//! - [`sparkline()`]: a row of blocks for terminals.
 //!
 //! ```text
 //!  title                                ▼ decision

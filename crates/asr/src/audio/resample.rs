@@ -2,7 +2,7 @@
 //!
 //! - [`Resampler`]: mono samples in, mono samples at [`SAMPLE_RATE`] out.
 //!
-//! The filter is tabulated at [`PHASES`] positions between two input samples and interpolated
+//! The filter is tabulated at `PHASES` positions between two input samples and interpolated
 //! linearly between them, so one table serves every rate and its size has a bound. The position of
 //! an output sample is an exact fraction: the clock does not drift over hours.
 //!

@@ -1,7 +1,7 @@
 //! Models on disk: where they are kept, and how they come there.
 //!
 //! - [`Store`]: the cache. [`Store::pull`] makes a model be there; [`Store::locate`] looks only.
-//! - [`Source`]: where it may come from: [`hub`], [`pip`], or a folder.
+//! - [`Source`]: where it may come from: `hub`, `pip`, or a folder.
 //! - [`catalog`]: the known models with their hashes.
 //!
 //! ```text

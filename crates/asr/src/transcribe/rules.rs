@@ -116,7 +116,7 @@ pub fn log_sum_exp(logits: &[f32]) -> f32 {
     max + logits.iter().map(|logit| (logit - max).exp()).sum::<f32>().ln()
 }
 
-/// If the tokens end in a group that repeats [`REPEATS`] times: the length of all repeats but the
+/// If the tokens end in a group that repeats `REPEATS` times: the length of all repeats but the
 /// first.
 #[must_use]
 pub fn repeated_suffix(tokens: &[u32]) -> Option<usize> {

@@ -1,7 +1,7 @@
 //! Whisper on candle: files to a network, audio to text tokens.
 //!
 //! - [`Model`]: a loaded folder: network, tokenizer, mel tables, and how to decode.
-//! - [`model`] and its [`layers`]: the network. [`mel`]: what it hears. [`tokenizer`]: what it says.
+//! - [`model`] and its `layers`: the network. [`mel`]: what it hears. [`tokenizer`]: what it says.
 //! - [`weights`]: tensors of a file; [`ct2`], [`safetensors`]: the two formats.
 //!
 //! Rule: model files are hostile: every size is bounded before memory is taken for it.

@@ -1,6 +1,6 @@
 //! Quantiles and fractions of classic histograms (series with `le`), and of native ones beside them.
 //!
-//! - [`Buckets`]: cumulative counts by upper bound, made monotonic.
+//! - [`Bucket`]: cumulative counts by upper bound, made monotonic.
 //!
 //! Rule: a group that has classic buckets and a native histogram at one step gives no answer there.
 

@@ -1,7 +1,7 @@
 //! The typed plan: what the evaluation walks.
 //!
 //! - [`Plan`] and the nodes by type: [`ScalarPlan`], [`VectorPlan`], [`RangePlan`].
-//! - `build`: from the tree; `durations`: durations and `@` to milliseconds; [`time_range`]: what is read.
+//! - `build`: from the tree; `durations`: durations and `@` to milliseconds; [`time_range()`]: what is read.
 //!
 //! Rule: a plan is made for one range of time. Nothing in it depends on the data.
 
