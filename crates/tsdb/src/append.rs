@@ -7,6 +7,7 @@
 //!
 //! Rule: whoever holds the writer's lock is the only one who changes the head.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use datamodel::{Histogram, Labels, Metadata, Timestamp};
@@ -17,7 +18,7 @@ use crate::head::plan::{Sample, plan, settle};
 
 impl Appendable for Tsdb {
     fn appender(&self) -> Box<dyn Appender + '_> {
-        Box::new(TsdbAppender { inner: &self.inner, batch: Vec::new(), durable: false })
+        Box::new(TsdbAppender::new(&self.inner, false))
     }
 }
 
@@ -27,21 +28,45 @@ pub struct Durable(pub(crate) Tsdb);
 
 impl Appendable for Durable {
     fn appender(&self) -> Box<dyn Appender + '_> {
-        Box::new(TsdbAppender { inner: &self.0.inner, batch: Vec::new(), durable: true })
+        Box::new(TsdbAppender::new(&self.0.inner, true))
     }
 }
 
 struct TsdbAppender<'a> {
     inner: &'a Inner,
     batch: Vec<Sample>,
+    /// The references that this batch was given, so that a series that a seal forgets before the commit can be
+    /// created again: nobody else knows its labels.
+    given: Vec<Given>,
     durable: bool,
 }
 
-impl TsdbAppender<'_> {
+/// A reference that was handed out.
+struct Given {
+    series: SeriesRef,
+    group: Option<GroupRef>,
+    labels: Labels,
+}
+
+impl<'a> TsdbAppender<'a> {
+    const fn new(inner: &'a Inner, durable: bool) -> Self {
+        Self { inner, batch: Vec::new(), given: Vec::new(), durable }
+    }
+
+    fn find_or_create(&self, group: Option<GroupRef>, labels: &Labels) -> Result<SeriesRef, AppendError> {
+        if let Some(found) = self.inner.head().find_series(labels) {
+            return Ok(found);
+        }
+        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.check_open(&writer)?;
+        self.inner.create(group, labels)
+    }
+
     /// Refuses references to forgotten series here, where the caller can still create them again: after a
     /// commit the sample would be lost.
     fn check(&self, series: SeriesRef) -> Result<(), AppendError> {
-        if self.inner.generations.may_live(series) { Ok(()) } else { Err(AppendError::UnknownSeries) }
+        let is_known = self.inner.generations.may_live(series) || self.given.iter().any(|given| given.series == series);
+        if is_known { Ok(()) } else { Err(AppendError::UnknownSeries) }
     }
 }
 
@@ -57,19 +82,9 @@ impl Appender for TsdbAppender<'_> {
         if labels.is_empty() {
             return Err(AppendError::InvalidLabels(labels.clone()));
         }
-        if let Some(found) = self.inner.head().find_series(labels) {
-            return Ok(found);
-        }
-        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.check_open(&writer)?;
-        let mut head = self.inner.head_mut();
-        if let Some(found) = head.find_series(labels) {
-            return Ok(found);
-        }
-        if self.inner.is_full(&head) {
-            return Err(AppendError::OutOfMemory);
-        }
-        head.create_series(group, labels).ok_or(AppendError::OutOfMemory)
+        let series = self.find_or_create(group, labels)?;
+        self.given.push(Given { series, group, labels: labels.clone() });
+        Ok(series)
     }
 
     fn append(&mut self, series: SeriesRef, at: Timestamp, value: f64) -> Result<(), AppendError> {
@@ -91,9 +106,15 @@ impl Appender for TsdbAppender<'_> {
     }
 
     fn commit(self: Box<Self>) -> Result<Vec<(SeriesRef, AppendError)>, AppendError> {
-        let Self { inner, batch, durable } = *self;
+        let Self { inner, mut batch, given, durable } = *self;
         let refused = {
             let mut writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let renewed = inner.renew(&given);
+            for sample in &mut batch {
+                if let Some(now) = renewed.get(&sample.series) {
+                    sample.series = *now;
+                }
+            }
             inner.commit(&mut writer, batch)?
         };
         if durable {
@@ -104,6 +125,25 @@ impl Appender for TsdbAppender<'_> {
 }
 
 impl Inner {
+    /// The series with these labels, created where it is not there. The caller holds the writer's lock.
+    fn create(&self, group: Option<GroupRef>, labels: &Labels) -> Result<SeriesRef, AppendError> {
+        let mut head = self.head_mut();
+        if let Some(found) = head.find_series(labels) {
+            return Ok(found);
+        }
+        if self.is_full(&head) {
+            return Err(AppendError::OutOfMemory);
+        }
+        head.create_series(group, labels).ok_or(AppendError::OutOfMemory)
+    }
+
+    /// Creates those series again that were forgotten since they were given out: old references with new ones.
+    /// One that cannot be created keeps its old reference, and its samples are refused by it.
+    fn renew(&self, given: &[Given]) -> HashMap<SeriesRef, SeriesRef> {
+        let gone = given.iter().filter(|given| !self.generations.may_live(given.series));
+        gone.filter_map(|given| Some((given.series, self.create(given.group, &given.labels).ok()?))).collect()
+    }
+
     /// Logs a batch and makes it visible.
     fn commit(&self, writer: &mut Writer, batch: Vec<Sample>) -> Result<Vec<(SeriesRef, AppendError)>, AppendError> {
         self.check_open(writer)?;

@@ -272,6 +272,25 @@ fn snapshot_is_a_storage_of_its_own() {
 }
 
 #[test]
+fn batch_that_is_open_over_many_seals_loses_nothing() {
+    let folder = folder();
+    let (tsdb, _) = open(options(folder.path()));
+    let mut appender = tsdb.appender();
+    let early = appender.series(None, &labels(1)).unwrap();
+    appender.append(early, Timestamp::from_unix_ms(1000), 1.0).unwrap();
+    let late = appender.series(None, &labels(2)).unwrap();
+    for second in 0..6 {
+        append(&tsdb, None, &[(&labels(3), second * 1000, Value::Float(0.0))]);
+        tsdb.seal().unwrap();
+    }
+    assert_eq!(tsdb.stats().head_series, 1, "both were forgotten meanwhile");
+    appender.append(late, Timestamp::from_unix_ms(2000), 2.0).unwrap();
+    assert!(appender.commit().unwrap().is_empty());
+    let lengths: Vec<_> = everything(&tsdb).iter().map(|(_, samples)| samples.len()).collect();
+    assert_eq!(lengths, [1, 1, 6]);
+}
+
+#[test]
 fn writers_and_readers_go_on_while_the_head_is_sealed() {
     let folder = folder();
     let (tsdb, _) = open(options(folder.path()));
