@@ -237,5 +237,6 @@ fn launcher(model: &std::path::Path, model_id: &str) -> Result<ProcessLauncher> 
     words.extend(["--model".into(), model.into(), "--asr.model-id".into(), model_id.into()]);
     // The front has taken the worker out of service before the signal comes.
     words.extend(["--asr.drain-delay".into(), "0s".into()]);
-    Ok(ProcessLauncher::new(program, words))
+    // Kernels outside the worker's own pool would start a thread for each core in every worker.
+    Ok(ProcessLauncher::new(program, words).with_variable("RAYON_NUM_THREADS", "1"))
 }
