@@ -3,6 +3,7 @@
 //! - [`run`]: from the words of the command line to an exit code.
 //! - [`commands`]: one file each. [`run_group`]: who runs, who stops when.
 //! - [`printer`], [`progress`], [`logging`]: what is printed. [`folders`], [`listen`], [`signals`]: the edge.
+//! - [`storage_view`]: the storage as the HTTP API shows and changes it.
 //!
 //! Rule: components are wired here and nowhere else; nothing else of ours knows the command line.
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ pub mod printer;
 pub mod progress;
 pub mod run_group;
 pub mod signals;
+pub mod storage_view;
 pub mod upkeep;
 
 use std::ffi::OsString;

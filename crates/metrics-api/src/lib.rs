@@ -44,7 +44,10 @@ mod values;
 mod window;
 
 pub use api::{Backends, FRESHEN_BUDGET, MetricSelector, MetricsApi, ObjectQuestion, Objects, Settings};
-pub use auth::{AuthError, Authenticator, Authorizer, Credentials, Decision, LoopbackOnly, PeerCertificates, User};
+pub use auth::{
+    AuthError, Authenticator, Authorizer, Credentials, Decision, LoopbackOnly, PeerCertificates, User, host_name,
+    is_loopback_host,
+};
 pub use config::{Config, ConfigError, Listing, MAX_RULES, SEED_RULES};
 pub use document::{external_metric_value_list, metric_value_list, rfc3339};
 pub use embedded::{Discovered, EmbeddedSource};

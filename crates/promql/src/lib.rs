@@ -6,7 +6,8 @@
 //!                      └─▶ ParseError with its place
 //! ```
 //!
-//! - [`parse`]: text to a checked tree with places ([`ast`]); `Display` prints it canonically.
+//! - [`parse`]: text to a checked tree with places ([`ast`]); `Display` prints it canonically,
+//!   [`pretty`] over several lines.
 //! - [`Engine`]: evaluates expressions over a [`storage::Queryable`].
 //! - [`testing`]: the runner of `.test` scripts.
 //! - [`functions`]: the table of functions; [`Features`]: upstream's feature flags.
@@ -26,6 +27,7 @@ mod lexer;
 mod numbers;
 mod parser;
 mod plan;
+mod pretty;
 mod printer;
 mod span;
 pub mod testing;
@@ -39,4 +41,5 @@ pub use engine::{
 pub use error::EvalError;
 pub use features::Features;
 pub use parser::{MAX_BYTES, MAX_DEPTH, ParseError, parse, parse_selector, parse_with};
+pub use pretty::pretty;
 pub use span::{Position, Span};

@@ -212,14 +212,22 @@ fn write_labels(f: &mut fmt::Formatter<'_>, labels: &[std::sync::Arc<str>]) -> f
     Ok(())
 }
 
-impl fmt::Display for Aggregate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Aggregate {
+    /// What stands before the opening parenthesis.
+    pub(crate) fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.op.as_str())?;
         if self.is_without || !self.grouping.is_empty() {
             f.write_str(if self.is_without { " without (" } else { " by (" })?;
             write_labels(f, &self.grouping)?;
             f.write_str(") ")?;
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_head(f)?;
         f.write_str("(")?;
         if let Some(param) = &self.param {
             write!(f, "{param}, ")?;
@@ -228,9 +236,10 @@ impl fmt::Display for Aggregate {
     }
 }
 
-impl fmt::Display for Binary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.left, self.op.as_str())?;
+impl Binary {
+    /// The operator with its modifiers.
+    pub(crate) fn write_operator(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.op.as_str())?;
         if self.is_bool {
             f.write_str(" bool")?;
         }
@@ -263,6 +272,14 @@ impl fmt::Display for Binary {
                 }
             }
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Binary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.left)?;
+        self.write_operator(f)?;
         write!(f, " {}", self.right)
     }
 }

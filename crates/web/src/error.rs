@@ -25,6 +25,8 @@ pub enum ErrorType {
     NotFound,
     /// The server cannot answer at present.
     Unavailable,
+    /// The server was started without what is asked for.
+    Disabled,
 }
 
 impl ErrorType {
@@ -38,18 +40,20 @@ impl ErrorType {
             Self::Canceled => "canceled",
             Self::Internal => "internal",
             Self::NotFound => "not_found",
-            Self::Unavailable => "unavailable",
+            Self::Unavailable | Self::Disabled => "unavailable",
         }
     }
 
     /// The status of answers.
     #[must_use]
-    pub const fn status(self) -> StatusCode {
+    pub fn status(self) -> StatusCode {
         match self {
             Self::BadData => StatusCode::BAD_REQUEST,
             Self::Execution => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Timeout | Self::Canceled | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Timeout | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            // "Client closed request": not in the standard, but in use.
+            Self::Canceled => StatusCode::from_u16(499).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Internal | Self::Disabled => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotFound => StatusCode::NOT_FOUND,
         }
     }
@@ -90,7 +94,7 @@ impl ApiError {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

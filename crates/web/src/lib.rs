@@ -1,6 +1,8 @@
 //! The HTTP API of the engine, as Prometheus' API v1 has it.
 //!
-//! - [`Api`]: what the API is made of; [`Api::router`] serves it.
+//! - [`Api`]: the API; [`Parts`]: what it is made of; [`Api::router`] serves it.
+//! - [`ServerStatus`], [`StorageStatus`], [`StorageAdmin`], [`Alertmanagers`], [`Lifecycle`]: what the owner of
+//!   the process connects. [`HostGuard`]: refuses foreign names on a loopback listener.
 //! - `api`: one module for each group of endpoints; `params`: parameters, `json`: answers, `error`: refusals.
 //! - `pages`: what people see, rendered here.
 //! - `gate`: how many queries run and wait.
@@ -18,18 +20,28 @@
 mod api;
 mod error;
 mod gate;
+mod guard;
 mod json;
 mod metrics;
+mod notifications;
 mod pages;
 mod params;
+mod parts;
+mod seams;
 mod server;
 
 #[cfg(test)]
 mod tests;
 
-pub use api::{
-    Api, ApiOptions, BuildInfo, DEFAULT_MAX_CONCURRENCY, MAX_BODY_BYTES, MAX_QUEUED_QUERIES, Parts, Readiness,
-    StatusReceiver,
-};
+pub use api::{Api, MAX_BODY_BYTES, StatusReceiver};
 pub use error::{ApiError, ErrorType};
+pub use guard::HostGuard;
+pub use notifications::{MAX_NOTIFICATIONS, Notification, Notifications};
+pub use parts::{
+    ApiOptions, BuildInfo, DEFAULT_MAX_CONCURRENCY, DEFAULT_READ_SAMPLE_LIMIT, MAX_QUEUED_QUERIES, Parts, Readiness,
+};
+pub use seams::{
+    ActionError, Alertmanagers, BoxFuture, Cardinality, Count, DiskStatus, HeadStatus, Lifecycle, ReplayStatus,
+    RuntimeInfo, ServerStatus, StorageAdmin, StorageStatus,
+};
 pub use server::serve;

@@ -34,7 +34,9 @@ impl Params {
         let mut pairs = Vec::new();
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        if head.method == Method::POST && media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if matches!(head.method, Method::POST | Method::PUT)
+            && media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        {
             let form = to_bytes(body, MAX_BODY_BYTES).await;
             let form = form.map_err(|_broken_or_large| {
                 ApiError::bad_data(format!(
@@ -89,9 +91,7 @@ impl Params {
         if text.is_empty() {
             return Ok(None);
         }
-        let limit: i64 = text
-            .parse()
-            .map_err(|_syntax| ApiError::parameter("limit", format!("cannot parse {} to a valid limit", Go(text))))?;
+        let limit = parse_int(text).map_err(|problem| ApiError::parameter("limit", problem))?;
         let limit =
             usize::try_from(limit).map_err(|_negative| ApiError::parameter("limit", "limit must be non-negative"))?;
         Ok((limit > 0).then_some(limit))
@@ -99,13 +99,21 @@ impl Params {
 
     /// The `match[]` selectors; each has a matcher that refuses the empty value.
     pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        self.parsed_selectors().map_err(|problem| ApiError::parameter("match[]", problem))
+    }
+
+    /// As [`selectors`](Self::selectors), for endpoints where upstream's error does not name the parameter.
+    pub(crate) fn plain_selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        self.parsed_selectors().map_err(ApiError::bad_data)
+    }
+
+    fn parsed_selectors(&self) -> Result<Vec<Vec<Matcher>>, String> {
         let mut selectors = Vec::new();
         for text in self.all("match[]") {
             if selectors.len() >= MAX_SELECTORS {
-                return Err(ApiError::parameter("match[]", format!("more than {MAX_SELECTORS} selectors")));
+                return Err(format!("more than {MAX_SELECTORS} selectors"));
             }
-            let matchers = promql::parse_selector(text).map_err(|error| ApiError::parameter("match[]", error))?;
-            selectors.push(matchers);
+            selectors.push(promql::parse_selector(text).map_err(|error| error.to_string())?);
         }
         Ok(selectors)
     }
@@ -122,6 +130,18 @@ impl std::fmt::Display for Go<'_> {
 
 fn decode(form: &[u8]) -> impl Iterator<Item = (String, String)> {
     form_urlencoded::parse(form).map(|(name, value)| (name.into_owned(), value.into_owned()))
+}
+
+/// A whole number; refused in the words of Go's `strconv.Atoi`.
+pub(crate) fn parse_int(text: &str) -> Result<i64, String> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    text.parse::<i64>().map_err(|error| {
+        let reason = match error.kind() {
+            NegOverflow | PosOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        format!("strconv.Atoi: parsing {}: {reason}", Go(text))
+    })
 }
 
 /// Unix seconds, or RFC 3339.

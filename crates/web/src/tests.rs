@@ -19,7 +19,7 @@ use tower_service::Service;
 
 use crate::error::ErrorType;
 use crate::gate::Gate;
-use crate::{Api, ApiOptions, BuildInfo, MAX_BODY_BYTES, Parts, Readiness, serve};
+use crate::{Api, BuildInfo, MAX_BODY_BYTES, Parts, Readiness, serve};
 
 #[tokio::test]
 async fn instant_queries_answer_each_type() {
@@ -124,7 +124,7 @@ async fn bad_parameters_are_refused_by_name() {
             /api/v1/query?query=up&limit=-1
               400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"limit\": limit must be non-negative"}
             /api/v1/query?query=up&limit=x
-              400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"limit\": cannot parse \"x\" to a valid limit"}
+              400 {"status":"error","errorType":"bad_data","error":"invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax"}
             /api/v1/query?query=up&lookback_delta=x
               400 {"status":"error","errorType":"bad_data","error":"error parsing lookback delta duration: cannot parse \"x\" to a valid duration"}
             /api/v1/query_range?query=up&start=0&end=1
@@ -293,7 +293,7 @@ async fn failures_have_upstreams_status_and_type() {
     for (error, status, error_type, text) in [
         (broken as fn() -> QueryError, 500, "internal", "storage failed: reading a part: short file"),
         (|| QueryError::Closed, 503, "unavailable", "storage is closed"),
-        (|| QueryError::Cancelled, 503, "canceled", "query was cancelled"),
+        (|| QueryError::Cancelled, 499, "canceled", "query was cancelled"),
         (|| QueryError::Limit("too much".to_owned()), 422, "execution", "query exceeds its limit: too much"),
     ] {
         let fixture = Fixture::with(|parts| parts.queryable = Arc::new(Broken(error)));
@@ -380,17 +380,10 @@ impl Fixture {
     fn with(change: impl FnOnce(&mut Parts)) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp::from_unix_ms(1_000_000)));
         let readiness = Readiness::default();
-        let mut parts = Parts {
-            queryable: Arc::new(samples()),
-            engine: Engine::new(EngineOptions { clock: Arc::clone(&clock), ..EngineOptions::default() }),
-            clock,
-            registry: Registry::new(),
-            targets: None,
-            autoscaling: None,
-            readiness: readiness.clone(),
-            build: BuildInfo { version: "1.2.3".to_owned(), revision: "abc".to_owned(), branch: String::new() },
-            options: ApiOptions::default(),
-        };
+        let engine = Engine::new(EngineOptions { clock: Arc::clone(&clock), ..EngineOptions::default() });
+        let mut parts = Parts::new(Arc::new(samples()), engine, clock, Registry::new());
+        parts.readiness = readiness.clone();
+        parts.build = BuildInfo { version: "1.2.3".to_owned(), revision: "abc".to_owned(), branch: String::new() };
         change(&mut parts);
         Self { router: Api::new(parts).unwrap().router(), readiness }
     }

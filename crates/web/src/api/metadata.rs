@@ -84,7 +84,7 @@ async fn names(
     list: impl Fn(&dyn Querier, &[Matcher], Option<usize>) -> Result<Vec<Arc<str>>, QueryError> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let limit = params.limit()?;
-    let (range, mut selectors) = (params.range()?, params.selectors()?);
+    let (range, mut selectors) = (params.range()?, params.plain_selectors()?);
     if selectors.is_empty() {
         selectors.push(Vec::new());
     }

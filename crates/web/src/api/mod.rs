@@ -10,7 +10,6 @@ mod targets;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -19,90 +18,16 @@ use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use datamodel::Clock;
-use datamodel::registry::{RegisterError, Registry};
-use promql::Engine;
-use scrape::ScrapeHandle;
-use storage::Queryable;
+use datamodel::registry::RegisterError;
 
 pub use self::autoscaling::StatusReceiver;
 use crate::error::{ApiError, ErrorType};
 use crate::gate::Gate;
 use crate::metrics::WebMetrics;
+use crate::parts::{ApiOptions, Parts};
 
 /// The most bytes of the form of a POST.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
-
-/// How many queries run at once, as upstream's `--query.max-concurrency`.
-pub const DEFAULT_MAX_CONCURRENCY: usize = 20;
-
-/// How many queries may wait for their turn: as many as upstream's bound on connections (512).
-pub const MAX_QUEUED_QUERIES: usize = 512;
-
-/// What the server says about its build.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BuildInfo {
-    /// The version; clients choose their requests by it.
-    pub version: String,
-    /// The commit.
-    pub revision: String,
-    /// The branch.
-    pub branch: String,
-}
-
-/// Bounds of the API.
-#[derive(Clone, Copy, Debug)]
-pub struct ApiOptions {
-    /// How many queries run at once.
-    pub max_concurrency: usize,
-    /// How many queries may wait for their turn.
-    pub max_queued: usize,
-}
-
-impl Default for ApiOptions {
-    fn default() -> Self {
-        Self { max_concurrency: DEFAULT_MAX_CONCURRENCY, max_queued: MAX_QUEUED_QUERIES }
-    }
-}
-
-/// Whether the server can answer queries. A clone is the same switch; it starts off.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// Says whether the server is ready: on when the storage was replayed, off when the server stops.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
-    }
-
-    /// Whether the server is ready.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// What the API reads.
-pub struct Parts {
-    /// The samples.
-    pub queryable: Arc<dyn Queryable>,
-    /// The evaluator.
-    pub engine: Engine,
-    /// The time of queries that name none.
-    pub clock: Arc<dyn Clock>,
-    /// Our own metrics, served at `/metrics`; those of the API are declared in it.
-    pub registry: Registry,
-    /// The scrape targets; without them their endpoints are not served.
-    pub targets: Option<ScrapeHandle>,
-    /// What the autoscaler of this process does; without it the live page is not served.
-    pub autoscaling: Option<StatusReceiver>,
-    /// Whether queries are answered yet.
-    pub readiness: Readiness,
-    /// For `/api/v1/status/buildinfo`.
-    pub build: BuildInfo,
-    /// Bounds.
-    pub options: ApiOptions,
-}
 
 /// The API.
 #[derive(Clone)]
@@ -120,12 +45,6 @@ impl fmt::Debug for Api {
     }
 }
 
-impl fmt::Debug for Parts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").field("build", &self.build).field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
 impl Api {
     /// Puts the API together.
     ///
@@ -133,7 +52,7 @@ impl Api {
     ///
     /// The registry has metrics of the same names already.
     pub fn new(parts: Parts) -> Result<Self, RegisterError> {
-        let ApiOptions { max_concurrency, max_queued } = parts.options;
+        let ApiOptions { max_concurrency, max_queued, .. } = parts.options;
         let metrics = WebMetrics::new(&parts.registry, max_concurrency)?;
         let gate = Gate::new(max_concurrency, max_queued, metrics.active_queries.clone());
         Ok(Self(Arc::new(Shared { parts, gate, metrics })))

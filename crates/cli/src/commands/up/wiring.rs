@@ -35,6 +35,7 @@ use tsdb::{Tsdb, TsdbOptions};
 use super::pods::{ApiReader, KnownTargets, LocalObjects};
 use super::state_series;
 use crate::run_group::{RunGroup, Stage};
+use crate::storage_view::StorageView;
 use crate::upkeep;
 
 /// How often the metrics API lists series: a new worker's metrics are there after a scrape and this.
@@ -94,23 +95,23 @@ pub(super) async fn wire(parts: Parts, group: &mut RunGroup) -> Result<Wired> {
     local::metrics::register(&registry, &fleet, autoscaler.wanted())?;
 
     let readiness = web::Readiness::default();
-    let web = web::Api::new(web::Parts {
-        queryable,
-        engine,
-        clock: Arc::clone(&clock),
-        registry,
-        targets: Some(scrape),
-        autoscaling: Some(status.clone()),
-        readiness: readiness.clone(),
-        build: web::BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..web::BuildInfo::default() },
-        options: web::ApiOptions::default(),
-    })?;
+    let mut pages = web::Parts::new(queryable, engine, Arc::clone(&clock), registry);
+    pages.targets = Some(scrape);
+    pages.rules = Some(rules);
+    pages.storage = Some(Arc::new(StorageView::new(tsdb.clone())));
+    pages.autoscaling = Some(status.clone());
+    pages.readiness = readiness.clone();
+    pages.build = web::BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..web::BuildInfo::default() };
+    let web = web::Api::new(pages)?;
     let custom = ServerState {
         provider: Arc::clone(&api) as Arc<dyn metrics_api::MetricsProvider>,
         authenticator: Arc::new(loopback),
         authorizer: Arc::new(loopback),
     };
-    let router = web.router().merge(metrics_api::router(custom));
+    let mut router = web.router().merge(metrics_api::router(custom));
+    if let Some(guard) = web::HostGuard::for_listener(web_address, "") {
+        router = guard.protect(router);
+    }
     readiness.set(true);
 
     let launcher = launcher(&parts.model, &parts.model_id)?;
