@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use datamodel::time::{SystemClock, duration_ms};
 use datamodel::{Clock, Histogram, Labels, Sample, Timestamp};
-use storage::{Queryable, Samples};
+use storage::{MemoryPool, Queryable, Samples};
 
 use crate::annotations::Annotations;
 use crate::ast::{Expr, ValueType};
@@ -33,6 +33,9 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 /// of that serves every dashboard and leaves a small machine alive.
 pub const DEFAULT_BUDGET_BYTES: usize = 200 << 20;
 
+/// How much of an expression its pool of memory shows.
+const MAX_SHOWN_BYTES: usize = 200;
+
 /// How an engine evaluates.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -44,6 +47,8 @@ pub struct EngineOptions {
     pub timeout: Duration,
     /// Bytes that one query may hold.
     pub budget_bytes: usize,
+    /// What all queries hold together is reserved here.
+    pub memory: MemoryPool,
     /// Switches of the language.
     pub features: Features,
     /// For the timeout.
@@ -57,6 +62,7 @@ impl Default for EngineOptions {
             default_subquery_step: DEFAULT_SUBQUERY_STEP,
             timeout: DEFAULT_TIMEOUT,
             budget_bytes: DEFAULT_BUDGET_BYTES,
+            memory: MemoryPool::unlimited(),
             features: Features::DEFAULT,
             clock: Arc::new(SystemClock),
         }
@@ -292,10 +298,22 @@ impl Engine {
         let timeout = options.clock.now().saturating_add(options.timeout);
         let at = context.deadline.map_or(timeout, |deadline| deadline.min(timeout));
         let deadline = Some(Deadline { clock: &*options.clock, at });
-        let budget = context.budget_bytes.unwrap_or(options.budget_bytes);
-        let evaluator = Evaluator::new(&*querier, options.features, lookback, context, deadline, budget);
+        let memory = self.query_memory(expr, text, context);
+        let evaluator = Evaluator::new(&*querier, options.features, lookback, context, deadline, &memory);
         let answer = evaluator.answer(&plan, grid)?;
         Ok((answer, evaluator.into_annotations(text)))
+    }
+}
+
+impl Engine {
+    /// The part of the common pool for one query, with the expression as its name.
+    fn query_memory(&self, expr: &Expr, text: Option<&str>, context: &QueryContext) -> MemoryPool {
+        let shown = |text: &str| {
+            let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            format!("query `{}`", line.get(..line.floor_char_boundary(MAX_SHOWN_BYTES)).unwrap_or_default())
+        };
+        let name = text.map_or_else(|| shown(&expr.to_string()), shown);
+        self.options.memory.child(&name, context.budget_bytes.unwrap_or(self.options.budget_bytes))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Rule: texts that upstream defines are upstream's; every other failure names what was refused.
 
 use datamodel::Labels;
-use storage::QueryError;
+use storage::{MemoryExhausted, QueryError};
 
 use crate::ast::ValueType;
 use crate::parser::ParseError;
@@ -22,12 +22,9 @@ pub enum EvalError {
     /// The deadline passed.
     #[error("query timed out in expression evaluation")]
     TimedOut,
-    /// The query would hold more memory than it may.
-    #[error("query would need more than its {limit} bytes of memory")]
-    OverBudget {
-        /// The query's budget in bytes.
-        limit: usize,
-    },
+    /// The query would hold more memory than it, or all together, may.
+    #[error(transparent)]
+    OutOfMemory(#[from] MemoryExhausted),
     /// Range queries answer scalars and instant vectors only.
     #[error("invalid expression type \"{}\" for range query, must be Scalar or instant Vector", .0.as_str())]
     InvalidRangeType(ValueType),
@@ -114,6 +111,7 @@ impl From<QueryError> for EvalError {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Cancelled => Self::Cancelled,
+            QueryError::OutOfMemory(exhausted) => Self::OutOfMemory(exhausted),
             error => Self::Storage(error),
         }
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use datamodel::time::TimeRange;
 use datamodel::{Histogram, Labels, Matcher};
 
+use crate::pool::{MemoryExhausted, MemoryPool};
+
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,6 +20,9 @@ pub enum QueryError {
     /// A limit of the query was exceeded.
     #[error("query exceeds its limit: {0}")]
     Limit(String),
+    /// What would have to be held to answer does not fit.
+    #[error(transparent)]
+    OutOfMemory(#[from] MemoryExhausted),
     /// The storage is shutting down.
     #[error("storage is closed")]
     Closed,
@@ -43,6 +48,8 @@ pub struct SelectHints {
     pub function: &'static str,
     /// Only labels are wanted; samples will not be read.
     pub labels_only: bool,
+    /// Where the storage reserves what it holds for the answer.
+    pub memory: MemoryPool,
 }
 
 /// Opens queriers. Shared by all readers.

@@ -85,7 +85,7 @@ impl ApiError {
     pub(crate) fn storage(error: &QueryError) -> Self {
         let error_type = match error {
             QueryError::Cancelled => ErrorType::Canceled,
-            QueryError::Limit(_) => ErrorType::Execution,
+            QueryError::Limit(_) | QueryError::OutOfMemory(_) => ErrorType::Execution,
             QueryError::Closed => ErrorType::Unavailable,
             _ => ErrorType::Internal,
         };

@@ -35,7 +35,7 @@ mod topk;
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
-use storage::Querier;
+use storage::{MemoryPool, Querier};
 
 use crate::annotations::{Annotations, Note, Notes};
 use crate::ast::BinaryOp;
@@ -109,17 +109,9 @@ impl<'a> Evaluator<'a> {
         lookback: i64,
         context: &'a QueryContext,
         deadline: Option<Deadline<'a>>,
-        budget_bytes: usize,
+        memory: &MemoryPool,
     ) -> Self {
-        Self {
-            querier,
-            features,
-            lookback,
-            context,
-            deadline,
-            budget: Budget::new(budget_bytes),
-            notes: RefCell::default(),
-        }
+        Self { querier, features, lookback, context, deadline, budget: Budget::new(memory), notes: RefCell::default() }
     }
 
     /// The annotations so far, with places in `text`.
@@ -155,7 +147,7 @@ impl<'a> Evaluator<'a> {
 
     /// Refuses grids whose single column would already break the budget.
     fn check_grid(&self, grid: Grid) -> Result<(), EvalError> {
-        self.budget.check(Column::byte_len_for(grid.steps))
+        Ok(self.budget.check(Column::byte_len_for(grid.steps))?)
     }
 
     fn collect(&self, plan: &VectorPlan, grid: Grid) -> Result<Collected<'_>, EvalError> {

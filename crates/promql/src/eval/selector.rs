@@ -39,6 +39,7 @@ impl Evaluator<'_> {
             step: u64::try_from(grid.step).ok().filter(|_| grid.steps > 1).map(std::time::Duration::from_millis),
             function: selector.function,
             labels_only: false,
+            memory: self.budget.pool(),
         };
         let mut set = self.querier.select(&selector.matchers, &hints)?;
         let mut samples = Samples::default();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use datamodel::{Clock, Labels, Timestamp};
-use storage::{Appendable, MemoryStorage};
+use storage::{Appendable, MemoryPool, MemoryStorage};
 
 use crate::{Engine, EngineOptions, EvalError, Features, QueryContext, QueryValue, Value};
 
@@ -196,8 +196,37 @@ fn query_over_its_budget_is_refused_before_it_allocates() {
         engine().range(&storage, "asr_total_requests + asr_total_requests", at(0), at(600), step, &context)
     };
     assert!(steps(Duration::from_secs(60)).is_ok());
-    assert!(matches!(steps(Duration::from_millis(1)), Err(EvalError::OverBudget { limit: 10_000 })));
-    let text = "max_over_time(asr_total_requests[100000d:1ms])";
+    assert!(matches!(steps(Duration::from_millis(1)), Err(EvalError::OutOfMemory(_))));
+    let text = "max_over_time(\n  asr_total_requests[100000d:1ms])";
     let error = engine().instant(&storage, text, at(600), &context).unwrap_err();
-    assert_eq!(error.to_string(), "query would need more than its 10000 bytes of memory");
+    let expected = "query `max_over_time( asr_total_requests[100000d:1ms])` would need 63.8 TiB more of memory: \
+                    9.8 KiB of its 9.8 KiB are left";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn query_over_the_common_pool_is_refused_and_gives_everything_back() {
+    let memory = MemoryPool::new(1 << 20);
+    let engine = Engine::new(EngineOptions { memory: memory.clone(), ..EngineOptions::default() });
+    let storage = pods();
+    let run = || {
+        engine.range(
+            &storage,
+            "asr_total_requests",
+            at(0),
+            at(6_000),
+            Duration::from_millis(250),
+            &QueryContext::default(),
+        )
+    };
+    assert!(run().is_ok());
+    assert!(memory.peak() > 200_000, "{}", memory.peak());
+    assert_eq!(memory.used(), 0);
+    let head = memory.consumer("head").reserve(900_000).unwrap();
+    let error = run().unwrap_err().to_string();
+    assert!(error.starts_with("query `asr_total_requests` would need"), "{error}");
+    assert!(error.ends_with("of the 1.0 MiB of the process are left, most is held by head: 878.9 KiB"), "{error}");
+    drop(head);
+    assert_eq!(memory.used(), 0);
+    assert!(run().is_ok());
 }
