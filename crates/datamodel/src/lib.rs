@@ -5,6 +5,7 @@
 //! - [`sample`], [`histogram`], [`metadata`]: values, staleness, what a metric says about itself.
 //! - [`exposition`], [`float`]: the text formats of a scrape, and numbers as Go reads and prints them.
 //! - [`quantity`], [`selector`]: Kubernetes' numbers and label selectors.
+//! - [`protobuf`]: the wire format of Protocol Buffers, field by field.
 //! - [`registry`]: the instruments of our own metrics.
 //! - [`sum`]: sums that keep their low bits.
 //! - [`rfc3339`]: instants as text.
@@ -19,6 +20,7 @@ pub mod histogram;
 pub mod labels;
 pub mod matcher;
 pub mod metadata;
+pub mod protobuf;
 pub mod quantity;
 pub mod regex;
 pub mod registry;

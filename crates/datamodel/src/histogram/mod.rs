@@ -5,6 +5,8 @@
 //! - `buckets`: bounds, [`Bucket`], scaling, compacting; `text`: as upstream prints them.
 //! - `arithmetic`: sums and differences ([`HistogramSum`]); `reset`: counter resets; `trim`: cutting at a
 //!   value ([`Trim`]); `classic`: from classic buckets ([`ClassicHistogram`]).
+//! - `check`: what a histogram from outside must pass ([`HistogramError`]); `parts`: as protobuf messages carry
+//!   it ([`HistogramParts`]).
 //!
 //! Source: Prometheus native histograms specification.
 //!
@@ -12,7 +14,9 @@
 
 mod arithmetic;
 mod buckets;
+mod check;
 mod classic;
+mod parts;
 mod reset;
 mod text;
 mod trim;
@@ -21,7 +25,9 @@ use std::sync::Arc;
 
 pub use arithmetic::{HistogramSum, IncompatibleBuckets, Reconciled, same_bounds};
 pub use buckets::Bucket;
+pub use check::{HistogramError, MAX_SCHEMA, MIN_SCHEMA};
 pub use classic::{ClassicError, ClassicHistogram};
+pub use parts::{HistogramParts, IntegerCounts};
 pub use trim::Trim;
 
 /// The schema number of histograms with custom bucket bounds.
