@@ -4,6 +4,8 @@
 
 use datamodel::{Histogram, Labels, Metadata, Timestamp};
 
+use crate::Exemplar;
+
 /// A series of the storage that issued it. Meaningless in any other, and after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesRef(pub u64);
@@ -50,6 +52,9 @@ pub enum AppendError {
     /// The memory limit does not allow another series.
     #[error("memory limit reached: no new series are taken")]
     OutOfMemory,
+    /// The labels of an exemplar have more than 128 characters.
+    #[error("exemplar labels exceed 128 characters: {0}")]
+    LongExemplar(Labels),
     /// The storage is shutting down.
     #[error("storage is closed")]
     Closed,
@@ -102,6 +107,14 @@ pub trait Appender: Send {
     ///
     /// As [`append`](Self::append).
     fn append_histogram(&mut self, series: SeriesRef, at: Timestamp, value: Histogram) -> Result<(), AppendError>;
+
+    /// Adds an exemplar of a series to the batch. One that does not [follow](Exemplar::follows) the newest
+    /// of the series is left out by the commit: pages repeat their exemplars until there is another.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::LongExemplar`], [`AppendError::UnknownSeries`]. The batch stays usable.
+    fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), AppendError>;
 
     /// Notes what the metric family says about itself; kept in memory only, the newest counts.
     fn metadata(&mut self, series: SeriesRef, metadata: &Metadata);

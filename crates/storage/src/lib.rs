@@ -2,6 +2,7 @@
 //!
 //! - [`append`]: [`Appendable`] opens an [`Appender`], one batch of samples, all or nothing.
 //! - [`query`]: [`Queryable`] opens a [`Querier`]; its [`SeriesSet`] hands out one [`Series`] at a time.
+//! - [`exemplar`]: [`ExemplarQueryable`] reads the observations behind the values.
 //! - [`pool`]: [`MemoryPool`], from which all of them reserve memory before they hold it.
 //! - [`memory`]: a small storage that keeps everything in memory, for tests and one-off evaluations.
 //!
@@ -15,11 +16,13 @@
 #![forbid(unsafe_code)]
 
 pub mod append;
+pub mod exemplar;
 pub mod memory;
 pub mod pool;
 pub mod query;
 
 pub use append::{AppendError, Appendable, Appender, GroupRef, SeriesRef};
+pub use exemplar::{Exemplar, ExemplarQueryable, SeriesExemplars};
 pub use memory::MemoryStorage;
 pub use pool::{MemoryExhausted, MemoryPool, Reservation};
 pub use query::{Querier, QueryError, Queryable, Samples, SelectHints, Series, SeriesSet};

@@ -9,6 +9,7 @@ use datamodel::time::TimeRange;
 use datamodel::{Histogram, Labels, Matcher, Metadata, Timestamp};
 
 use crate::append::{AppendError, Appendable, Appender, GroupRef, SeriesRef};
+use crate::exemplar::{Exemplar, ExemplarQueryable, SeriesExemplars};
 use crate::query::{Querier, QueryError, Queryable, Samples, SelectHints, Series, SeriesSet};
 
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ impl Value {
 struct MemorySeries {
     labels: Labels,
     samples: Vec<(i64, Value)>,
+    exemplars: Vec<Exemplar>,
 }
 
 #[derive(Debug, Default)]
@@ -61,13 +63,14 @@ impl MemoryStorage {
 
 impl Appendable for MemoryStorage {
     fn appender(&self) -> Box<dyn Appender + '_> {
-        Box::new(MemoryAppender { storage: self, batch: Vec::new() })
+        Box::new(MemoryAppender { storage: self, batch: Vec::new(), exemplars: Vec::new() })
     }
 }
 
 struct MemoryAppender<'a> {
     storage: &'a MemoryStorage,
     batch: Vec<(SeriesRef, i64, Value)>,
+    exemplars: Vec<(SeriesRef, Exemplar)>,
 }
 
 impl Appender for MemoryAppender<'_> {
@@ -86,7 +89,7 @@ impl Appender for MemoryAppender<'_> {
             index
         } else {
             let index = inner.series.len();
-            inner.series.push(MemorySeries { labels: labels.clone(), samples: Vec::new() });
+            inner.series.push(MemorySeries { labels: labels.clone(), ..MemorySeries::default() });
             inner.by_labels.insert(labels.clone(), index);
             index
         };
@@ -103,6 +106,12 @@ impl Appender for MemoryAppender<'_> {
         Ok(())
     }
 
+    fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), AppendError> {
+        exemplar.check()?;
+        self.exemplars.push((series, exemplar));
+        Ok(())
+    }
+
     fn metadata(&mut self, _series: SeriesRef, _metadata: &Metadata) {}
 
     fn commit(self: Box<Self>) -> Result<Vec<(SeriesRef, AppendError)>, AppendError> {
@@ -113,11 +122,22 @@ impl Appender for MemoryAppender<'_> {
                 refused.push((series, error));
             }
         }
+        for (series, exemplar) in self.exemplars {
+            inner.insert_exemplar(series, exemplar);
+        }
         Ok(refused)
     }
 }
 
 impl Inner {
+    fn insert_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) {
+        let series = usize::try_from(series.0).ok().and_then(|index| self.series.get_mut(index));
+        if let Some(series) = series.filter(|series| series.exemplars.last().is_none_or(|last| exemplar.follows(last)))
+        {
+            series.exemplars.push(exemplar);
+        }
+    }
+
     fn insert(&mut self, series: SeriesRef, at: i64, value: Value) -> Result<(), AppendError> {
         let index = usize::try_from(series.0).map_err(|_too_big| AppendError::UnknownSeries)?;
         let samples = &mut self.series.get_mut(index).ok_or(AppendError::UnknownSeries)?.samples;
@@ -139,6 +159,24 @@ impl Inner {
 impl Queryable for MemoryStorage {
     fn querier(&self, range: TimeRange) -> Result<Box<dyn Querier + '_>, QueryError> {
         Ok(Box::new(MemoryQuerier { storage: self, range }))
+    }
+}
+
+impl ExemplarQueryable for MemoryStorage {
+    fn exemplars(&self, range: TimeRange, selectors: &[Vec<Matcher>]) -> Result<Vec<SeriesExemplars>, QueryError> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let wanted =
+            |labels: &Labels| selectors.iter().any(|matchers| matchers.iter().all(|m| m.matches_labels(labels)));
+        let mut found: Vec<SeriesExemplars> = Vec::new();
+        for series in inner.series.iter().filter(|series| wanted(&series.labels)) {
+            let within = series.exemplars.iter().filter(|exemplar| range.contains(exemplar.at));
+            let exemplars: Vec<Exemplar> = within.cloned().collect();
+            if !exemplars.is_empty() {
+                found.push(SeriesExemplars { series: series.labels.clone(), exemplars });
+            }
+        }
+        found.sort_by(|a, b| a.series.cmp(&b.series));
+        Ok(found)
     }
 }
 
@@ -196,7 +234,7 @@ struct MemorySeriesSet(std::collections::btree_map::IntoIter<Labels, Vec<(i64, V
 impl SeriesSet for MemorySeriesSet {
     fn next(&mut self) -> Option<Result<Box<dyn Series + '_>, QueryError>> {
         let (labels, samples) = self.0.next()?;
-        Some(Ok(Box::new(MemorySeries { labels, samples })))
+        Some(Ok(Box::new(MemorySeries { labels, samples, exemplars: Vec::new() })))
     }
 }
 

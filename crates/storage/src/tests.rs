@@ -1,7 +1,9 @@
 use datamodel::time::TimeRange;
 use datamodel::{Labels, MatchOp, Matcher, Timestamp};
 
-use crate::{AppendError, Appendable, MemoryStorage, Queryable, Samples, SelectHints, SeriesRef};
+use crate::{
+    AppendError, Appendable, Exemplar, ExemplarQueryable, MemoryStorage, Queryable, Samples, SelectHints, SeriesRef,
+};
 
 fn ms(unix_ms: i64) -> Timestamp {
     Timestamp::from_unix_ms(unix_ms)
@@ -51,4 +53,30 @@ fn late_and_conflicting_samples_are_refused_one_by_one() {
     assert_eq!(refused[0].1.to_string(), "out-of-order sample: at 5 ms, series ends at 10 ms");
     assert!(write(&storage, "a", 10, 1.0).is_empty());
     assert!(matches!(write(&storage, "a", 10, 2.0)[0].1, AppendError::Duplicate(_)));
+}
+
+#[test]
+fn exemplars_are_kept_once_and_read_by_series() {
+    let storage = MemoryStorage::new();
+    let write = |trace: &str, at: i64, has_timestamp: bool| {
+        let mut appender = storage.appender();
+        let series = appender.series(None, &Labels::from_pairs([("__name__", "hits_total")])).unwrap();
+        let labels = Labels::from_pairs([("trace_id", trace)]);
+        let taken = appender.append_exemplar(series, Exemplar { labels, value: 1.0, at: ms(at), has_timestamp });
+        appender.commit().unwrap();
+        taken
+    };
+    write("a", 10, false).unwrap();
+    write("a", 20, false).unwrap();
+    write("a", 30, true).unwrap();
+    write("b", 25, true).unwrap();
+    write("b", 40, false).unwrap();
+    let error = write(&"x".repeat(121), 50, true).unwrap_err();
+    assert!(error.to_string().starts_with("exemplar labels exceed 128 characters"), "{error}");
+    let range = TimeRange { start: ms(10), end: ms(40) };
+    let selectors = [vec![Matcher::equal("__name__", "misses_total")], vec![Matcher::equal("__name__", "hits_total")]];
+    let found = storage.exemplars(range, &selectors).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].exemplars.iter().map(|exemplar| exemplar.at.unix_ms()).collect::<Vec<_>>(), [10, 30, 40]);
+    assert_eq!(storage.exemplars(range, &[]).unwrap(), []);
 }

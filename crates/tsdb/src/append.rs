@@ -8,13 +8,16 @@
 //! Rule: whoever holds the writer's lock is the only one who changes the head.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use datamodel::{Histogram, Labels, Metadata, Timestamp};
-use storage::{AppendError, Appendable, Appender, GroupRef, SeriesRef};
+use storage::{AppendError, Appendable, Appender, Exemplar, GroupRef, SeriesRef};
 
 use crate::db::{Inner, Tsdb, Writer};
-use crate::head::plan::{Sample, plan, settle};
+use crate::head::Head;
+use crate::head::plan::{PlannedExemplar, Sample, plan, settle};
+use crate::open_batches::{Forgotten, OpenBatch};
 
 impl Appendable for Tsdb {
     fn appender(&self) -> Box<dyn Appender + '_> {
@@ -35,22 +38,15 @@ impl Appendable for Durable {
 struct TsdbAppender<'a> {
     inner: &'a Inner,
     batch: Vec<Sample>,
-    /// The references that this batch was given, so that a series that a seal forgets before the commit can be
-    /// created again: nobody else knows its labels.
-    given: Vec<Given>,
+    exemplars: Vec<(SeriesRef, Exemplar)>,
     durable: bool,
-}
-
-/// A reference that was handed out.
-struct Given {
-    series: SeriesRef,
-    group: Option<GroupRef>,
-    labels: Labels,
+    /// Lets the storage remember what a seal forgets before the commit.
+    open: OpenBatch<'a>,
 }
 
 impl<'a> TsdbAppender<'a> {
-    const fn new(inner: &'a Inner, durable: bool) -> Self {
-        Self { inner, batch: Vec::new(), given: Vec::new(), durable }
+    fn new(inner: &'a Inner, durable: bool) -> Self {
+        Self { inner, batch: Vec::new(), exemplars: Vec::new(), durable, open: inner.batches.open() }
     }
 
     fn find_or_create(&self, group: Option<GroupRef>, labels: &Labels) -> Result<SeriesRef, AppendError> {
@@ -65,7 +61,7 @@ impl<'a> TsdbAppender<'a> {
     /// Refuses references to forgotten series here, where the caller can still create them again: after a
     /// commit the sample would be lost.
     fn check(&self, series: SeriesRef) -> Result<(), AppendError> {
-        let is_known = self.inner.generations.may_live(series) || self.given.iter().any(|given| given.series == series);
+        let is_known = self.inner.generations.may_live(series) || self.inner.batches.remembers(series);
         if is_known { Ok(()) } else { Err(AppendError::UnknownSeries) }
     }
 }
@@ -82,9 +78,7 @@ impl Appender for TsdbAppender<'_> {
         if labels.is_empty() {
             return Err(AppendError::InvalidLabels(labels.clone()));
         }
-        let series = self.find_or_create(group, labels)?;
-        self.given.push(Given { series, group, labels: labels.clone() });
-        Ok(series)
+        self.find_or_create(group, labels)
     }
 
     fn append(&mut self, series: SeriesRef, at: Timestamp, value: f64) -> Result<(), AppendError> {
@@ -99,6 +93,13 @@ impl Appender for TsdbAppender<'_> {
         Ok(())
     }
 
+    fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), AppendError> {
+        self.check(series)?;
+        exemplar.check()?;
+        self.exemplars.push((series, exemplar));
+        Ok(())
+    }
+
     fn metadata(&mut self, series: SeriesRef, metadata: &Metadata) {
         let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.head_mut().set_metadata(series, metadata);
@@ -106,17 +107,14 @@ impl Appender for TsdbAppender<'_> {
     }
 
     fn commit(self: Box<Self>) -> Result<Vec<(SeriesRef, AppendError)>, AppendError> {
-        let Self { inner, mut batch, given, durable } = *self;
+        let Self { inner, mut batch, mut exemplars, durable, open } = *self;
         let refused = {
             let mut writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let renewed = inner.renew(&given);
-            for sample in &mut batch {
-                if let Some(now) = renewed.get(&sample.series) {
-                    sample.series = *now;
-                }
-            }
-            inner.commit(&mut writer, batch)?
+            let named = batch.iter_mut().map(|sample| &mut sample.series);
+            inner.renew(named.chain(exemplars.iter_mut().map(|(series, _)| series)).collect());
+            inner.commit(&mut writer, batch, exemplars)?
         };
+        drop(open);
         if durable {
             inner.sync()?;
         }
@@ -132,22 +130,57 @@ impl Inner {
             return Ok(found);
         }
         if self.is_full(&head) {
+            self.counters.shed.fetch_add(1, Ordering::Relaxed);
             return Err(AppendError::OutOfMemory);
         }
         head.create_series(group, labels).ok_or(AppendError::OutOfMemory)
     }
 
-    /// Creates those series again that were forgotten since they were given out: old references with new ones.
-    /// One that cannot be created keeps its old reference, and its samples are refused by it.
-    fn renew(&self, given: &[Given]) -> HashMap<SeriesRef, SeriesRef> {
-        let gone = given.iter().filter(|given| !self.generations.may_live(given.series));
-        gone.filter_map(|given| Some((given.series, self.create(given.group, &given.labels).ok()?))).collect()
+    /// Creates those series again that were forgotten since the batch began, and puts their new references in the
+    /// place of the old ones. They had a place under the limit, which was kept for them.
+    fn renew(&self, mut named: Vec<&mut SeriesRef>) {
+        let forgotten = self.batches.find(named.iter().map(|series| **series));
+        if forgotten.is_empty() {
+            return;
+        }
+        let mut head = self.head_mut();
+        let mut renewed = HashMap::with_capacity(forgotten.len());
+        for (series, Forgotten { group, labels, .. }) in forgotten {
+            let now = head.find_series(&labels).or_else(|| head.create_series(Some(group), &labels));
+            renewed.extend(now.map(|now| (series, now)));
+        }
+        drop(head);
+        for series in &mut named {
+            if let Some(now) = renewed.get(series) {
+                **series = *now;
+            }
+        }
+    }
+
+    /// The exemplars that are new, each with the place of its series.
+    fn plan_exemplars(&self, head: &Head, exemplars: Vec<(SeriesRef, Exemplar)>) -> Vec<PlannedExemplar> {
+        if exemplars.is_empty() {
+            return Vec::new();
+        }
+        let mut held = self.exemplars();
+        let new = exemplars.into_iter().filter_map(|(series, exemplar)| {
+            let (id, group, column) = head.locate(series)?;
+            let series = head.index.labels(id);
+            held.takes(&series, &exemplar).then_some(PlannedExemplar { group, column, series, exemplar })
+        });
+        new.collect()
     }
 
     /// Logs a batch and makes it visible.
-    fn commit(&self, writer: &mut Writer, batch: Vec<Sample>) -> Result<Vec<(SeriesRef, AppendError)>, AppendError> {
+    fn commit(
+        &self,
+        writer: &mut Writer,
+        batch: Vec<Sample>,
+        exemplars: Vec<(SeriesRef, Exemplar)>,
+    ) -> Result<Vec<(SeriesRef, AppendError)>, AppendError> {
         self.check_open(writer)?;
         let series: Vec<SeriesRef> = batch.iter().map(|sample| sample.series).collect();
+        let histograms = batch.iter().filter(|sample| sample.histogram.is_some()).count();
         let (mut planned, moves) = {
             let head = self.head();
             let mut planned = plan(&head, batch, self.oldest_kept(&head));
@@ -157,6 +190,7 @@ impl Inner {
         if !moves.is_empty() {
             moves.apply(&mut self.head_mut(), &mut planned);
         }
+        planned.exemplars = self.plan_exemplars(&self.head(), exemplars);
         if !planned.is_empty() {
             let logged = writer.wal.append(&self.head(), &planned);
             if let Err(source) = logged {
@@ -165,8 +199,15 @@ impl Inner {
             }
             self.syncer.note_written(writer.wal.file());
             writer.note_batch(self.clock.now(), planned.len());
+            self.counters.histograms.fetch_add(histograms as u64, Ordering::Relaxed);
+            self.counters.late.fetch_add(planned.late().len() as u64, Ordering::Relaxed);
             self.head_mut().apply(&planned);
+            if !planned.exemplars.is_empty() {
+                let mut held = self.exemplars();
+                planned.exemplars.drain(..).for_each(|planned| held.insert(planned.series, planned.exemplar));
+            }
         }
+        planned.refused.iter().for_each(|(_, error)| self.counters.note_refused(error));
         let refused = planned.refused.into_iter();
         Ok(refused.filter_map(|(order, error)| Some((*series.get(order as usize)?, error))).collect())
     }

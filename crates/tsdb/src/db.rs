@@ -4,6 +4,7 @@
 //! PATH/lock            one process
 //! PATH/wal/N.wal       batches since the last seal
 //! PATH/segments/N.seg  sealed rows with their index
+//! PATH/exemplars       the newest exemplars, as of the last seal
 //! ```
 //!
 //! Locks, in this order: the upkeep's, the writer's, the head's. Rule: nothing here spawns or reads the ambient clock.
@@ -17,12 +18,15 @@ use datamodel::{Clock, Matcher, Metadata, Timestamp};
 use storage::AppendError;
 
 use crate::append::Durable;
+use crate::disk::{Disk, RealDisk};
+use crate::exemplars::Exemplars;
 use crate::folder::open_segments;
 use crate::head::Head;
 use crate::head::generations::Generations;
 use crate::lock::FolderLock;
+use crate::open_batches::OpenBatches;
 use crate::options::{OpenError, OpenReport, TsdbOptions};
-use crate::stats::{Cardinality, Stats, disk_bytes};
+use crate::stats::{Cardinality, Counters, Stats};
 use crate::upkeep::{Upkeep, sealed_through};
 use crate::wal::{self, Syncer, Wal};
 
@@ -55,17 +59,21 @@ impl Writer {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) options: TsdbOptions,
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) writer: Mutex<Writer>,
     head: RwLock<Head>,
     pub(crate) generations: Arc<Generations>,
+    pub(crate) batches: Arc<OpenBatches>,
+    exemplars: Mutex<Exemplars>,
+    pub(crate) counters: Counters,
     pub(crate) syncer: Syncer,
     pub(crate) upkeep: Mutex<Upkeep>,
     last_sync: Mutex<Option<Timestamp>>,
     /// Bytes of the head when it was last counted, and of the series since.
     pub(crate) head_bytes: AtomicUsize,
     #[expect(dead_code, reason = "held until the end")]
-    lock: FolderLock,
+    lock: Option<FolderLock>,
 }
 
 impl Inner {
@@ -79,6 +87,10 @@ impl Inner {
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn exemplars(&self) -> MutexGuard<'_, Exemplars> {
+        self.exemplars.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn check_open(&self, writer: &Writer) -> Result<(), AppendError> {
@@ -96,7 +108,9 @@ impl Inner {
     /// Whether the head takes no new series.
     pub(crate) fn is_full(&self, head: &Head) -> bool {
         let over = |limit| self.head_bytes.fetch_add(NEW_SERIES_BYTES, Ordering::Relaxed) >= limit;
-        head.series_len() >= self.options.max_series || self.options.max_head_bytes.is_some_and(over)
+        // A forgotten series that an open batch names keeps its place.
+        head.series_len() + self.batches.remembered_len() >= self.options.max_series
+            || self.options.max_head_bytes.is_some_and(over)
     }
 
     /// Syncs the log, if the last time is an interval ago.
@@ -125,9 +139,17 @@ impl Inner {
         self.options.path.join("wal")
     }
 
+    pub(crate) fn exemplars_path(&self) -> PathBuf {
+        exemplars_path(&self.options.path)
+    }
+
     pub(crate) fn segment_dir(&self) -> PathBuf {
         self.options.path.join("segments")
     }
+}
+
+fn exemplars_path(folder: &Path) -> PathBuf {
+    folder.join("exemplars")
 }
 
 impl Tsdb {
@@ -138,28 +160,50 @@ impl Tsdb {
     /// Another process has it, a newer version wrote it, or it cannot be read or written. Damaged files
     /// are no error: they are read as far as possible, see [`OpenReport::damage`].
     pub fn open(options: TsdbOptions, clock: Arc<dyn Clock>) -> Result<(Self, OpenReport), OpenError> {
+        Self::open_on(Arc::new(RealDisk), options, clock)
+    }
+
+    /// Opens the folder on some disk.
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        options: TsdbOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, OpenReport), OpenError> {
         let wal_dir = options.path.join("wal");
-        std::fs::create_dir_all(&wal_dir).map_err(OpenError::io("create the data folder", &wal_dir))?;
-        let lock = FolderLock::take(&options.path)?;
+        disk.create_folders(&wal_dir).map_err(OpenError::io("create the data folder", &wal_dir))?;
+        let lock = disk.lock(&options.path)?;
         let mut head = Head::default();
+        let mut exemplars = Exemplars::new(options.max_exemplars);
         let mut report = OpenReport::default();
         let segment_dir = options.path.join("segments");
-        std::fs::create_dir_all(&segment_dir).map_err(OpenError::io("create the data folder", &segment_dir))?;
-        let (segments, highest) = open_segments(&segment_dir, &mut report)?;
+        disk.create_folders(&segment_dir).map_err(OpenError::io("create the data folder", &segment_dir))?;
+        let (segments, highest) = open_segments(disk.as_ref(), &segment_dir, &mut report)?;
         let sealed = sealed_through(&segments);
-        let number = wal::replay::replay(&wal_dir, sealed, &mut head, &mut report)? + 1;
+        let began = clock.now();
+        let number = {
+            let path = exemplars_path(&options.path);
+            exemplars.load(disk.as_ref(), &path, &mut report)?;
+            let mut restored =
+                wal::replay::Restored { disk: disk.as_ref(), head: &mut head, exemplars: &mut exemplars };
+            wal::replay::replay(&wal_dir, sealed, &mut restored, &mut report)? + 1
+        };
+        report.replay_time = clock.now().since(began);
         head.set_segments(segments);
         head.raise_floors();
-        let wal = Wal::create(&wal_dir, number).map_err(OpenError::io("create a write-ahead log", &wal_dir))?;
+        let wal = Wal::create(&disk, &wal_dir, number).map_err(OpenError::io("create a write-ahead log", &wal_dir))?;
         let syncer = Syncer::new(Arc::clone(wal.file()));
         let oldest_batch = (report.replayed_batches > 0).then(|| clock.now());
         let writer = Writer { wal, closed: false, oldest_batch, appended_samples: 0 };
         let head_bytes = head.byte_len();
         let inner = Inner {
             options,
+            disk,
             clock,
             writer: Mutex::new(writer),
             generations: head.generations(),
+            batches: head.open_batches(),
+            exemplars: Mutex::new(exemplars),
+            counters: Counters::default(),
             head: RwLock::new(head),
             syncer,
             upkeep: Mutex::new(Upkeep::new(highest + 1)),
@@ -167,7 +211,8 @@ impl Tsdb {
             head_bytes: AtomicUsize::new(head_bytes),
             lock,
         };
-        wal::remove_through(&wal_dir, sealed).map_err(OpenError::io("remove sealed write-ahead logs", &wal_dir))?;
+        let removed = wal::remove_through(inner.disk.as_ref(), &wal_dir, sealed);
+        removed.map_err(OpenError::io("remove sealed write-ahead logs", &wal_dir))?;
         Ok((Self { inner: Arc::new(inner) }, report))
     }
 
@@ -264,11 +309,12 @@ impl Tsdb {
     /// What is stored.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let writer = self.inner.writer();
-        let appended_samples = writer.appended_samples;
-        drop(writer);
-        let wal_bytes = disk_bytes(&self.inner.wal_dir());
-        Stats::collect(&self.inner.head(), &self.inner.options.path, wal_bytes, appended_samples)
+        Stats::collect(&self.inner)
+    }
+
+    /// Keeps at most so many exemplars from now on.
+    pub fn set_max_exemplars(&self, max: usize) {
+        self.inner.exemplars().set_max(max);
     }
 
     /// What the metric families say about themselves, in no order.

@@ -18,6 +18,7 @@ use datamodel::{Labels, Timestamp};
 use storage::Samples;
 
 use crate::codec::chunk::Scratch;
+use crate::disk::Disk;
 use crate::head::group::column_of;
 use crate::query::{copy, sort_tail};
 use crate::segment::names::Names;
@@ -55,22 +56,29 @@ pub(crate) struct Deletion {
 }
 
 /// Writes the segments, ascending by time, as one. `meanwhile` is called now and then, between chunks.
-pub(crate) fn write(path: &Path, run: &[Arc<Segment>], meanwhile: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn write(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    run: &[Arc<Segment>],
+    meanwhile: impl FnMut() -> io::Result<()>,
+) -> io::Result<()> {
     let level = run.iter().map(|segment| segment.level).max().unwrap_or(0).saturating_add(1);
-    write_as(path, run, level, None, meanwhile).map(drop)
+    write_as(disk, path, run, level, None, meanwhile).map(drop)
 }
 
 /// Writes a segment anew, without some samples; returns whether there are others.
 pub(crate) fn rewrite(
+    disk: &Arc<dyn Disk>,
     path: &Path,
     segment: &Arc<Segment>,
     without: &Deletion,
     meanwhile: impl FnMut() -> io::Result<()>,
 ) -> io::Result<bool> {
-    write_as(path, std::slice::from_ref(segment), segment.level, Some(without), meanwhile)
+    write_as(disk, path, std::slice::from_ref(segment), segment.level, Some(without), meanwhile)
 }
 
 fn write_as(
+    disk: &Arc<dyn Disk>,
     path: &Path,
     run: &[Arc<Segment>],
     level: u8,
@@ -80,7 +88,7 @@ fn write_as(
     let (names, mut series) = collect(run)?;
     // Series in the same chunks, one after the other; within them in the order of the columns.
     series.sort_by(|a, b| a.chunks().cmp(b.chunks()).then_with(|| a.lies.cmp(&b.lies)));
-    let mut writer = SegmentWriter::create(path)?;
+    let mut writer = SegmentWriter::create(disk, path)?;
     for together in series.chunk_by(|a, b| a.chunks().eq(b.chunks())) {
         if let Err(error) = write_together(&mut writer, run, together, without).and_then(|()| meanwhile()) {
             writer.discard();

@@ -25,6 +25,8 @@ pub struct TsdbOptions {
     pub max_series: usize,
     /// Bytes of the head beyond which no new series are taken. `None` sets no bound.
     pub max_head_bytes: Option<usize>,
+    /// Exemplars of all series together; beyond it the oldest go. Zero keeps none.
+    pub max_exemplars: usize,
     /// The head is sealed when its oldest batch was committed so long ago.
     pub seal_interval: Duration,
     /// The head is sealed when it holds so many samples; also bounds the time of a replay.
@@ -43,6 +45,7 @@ impl TsdbOptions {
             wal_sync_interval: Duration::from_secs(1),
             max_series: 10_000_000,
             max_head_bytes: None,
+            max_exemplars: 100_000,
             seal_interval: Duration::from_secs(15 * 60),
             // Replay takes some 100 to 200 ns a sample.
             seal_samples: 4_000_000,
@@ -59,6 +62,8 @@ pub struct OpenReport {
     pub replayed_samples: u64,
     /// Bytes of the write-ahead log that were read.
     pub replayed_bytes: u64,
+    /// How long the replay took.
+    pub replay_time: Duration,
     /// Whole batches that could not be told, because they build on bytes that are damaged.
     pub lost_batches: u64,
     /// Samples of other batches that could not be told, for the same reason.

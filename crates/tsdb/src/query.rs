@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datamodel::time::TimeRange;
 use datamodel::{Labels, Matcher};
-use storage::{Querier, QueryError, Queryable, Samples, SelectHints, Series, SeriesSet};
+use storage::{
+    ExemplarQueryable, Querier, QueryError, Queryable, Samples, SelectHints, Series, SeriesExemplars, SeriesSet,
+};
 
 use crate::bytes::Corrupt;
 use crate::codec::chunk::Scratch;
@@ -20,6 +22,12 @@ use crate::segment::{Segment, Walk};
 impl Queryable for Tsdb {
     fn querier(&self, range: TimeRange) -> Result<Box<dyn Querier + '_>, QueryError> {
         Ok(Box::new(TsdbQuerier { inner: &self.inner, range }))
+    }
+}
+
+impl ExemplarQueryable for Tsdb {
+    fn exemplars(&self, range: TimeRange, selectors: &[Vec<Matcher>]) -> Result<Vec<SeriesExemplars>, QueryError> {
+        Ok(self.inner.exemplars().select(range, selectors))
     }
 }
 

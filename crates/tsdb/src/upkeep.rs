@@ -59,6 +59,8 @@ pub(crate) struct PendingSeal {
 pub(crate) struct Upkeep {
     next_number: u64,
     pending: Option<PendingSeal>,
+    /// Exemplars that had been taken when they were last written.
+    saved_exemplars: u64,
     /// When a step last failed.
     failed_at: Option<Timestamp>,
 }
@@ -66,7 +68,7 @@ pub(crate) struct Upkeep {
 impl Upkeep {
     /// `next_number`: of the next segment.
     pub(crate) const fn new(next_number: u64) -> Self {
-        Self { next_number, pending: None, failed_at: None }
+        Self { next_number, pending: None, saved_exemplars: 0, failed_at: None }
     }
 }
 
@@ -84,6 +86,7 @@ impl Inner {
     }
 
     pub(crate) fn let_upkeep_rest(&self) {
+        self.counters.failed_upkeep.fetch_add(1, Ordering::Relaxed);
         self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).failed_at = Some(self.clock.now());
     }
 
@@ -135,18 +138,8 @@ impl Inner {
 
     fn write_seal(&self, upkeep: &mut Upkeep, pending: PendingSeal) -> Result<(), AppendError> {
         let number = upkeep.next_number;
-        let path = segment_path(&self.segment_dir(), number);
-        let written = self.write_frozen(&path, &pending);
-        let (sampled, empty) = match written {
-            Ok(done) => done,
-            Err(source) => {
-                upkeep.pending = Some(pending);
-                return Err(failed("seal", &path)(source));
-            }
-        };
-        let opened = if empty { None } else { Some(open_written(&path, number)) };
-        let segment = match opened.transpose() {
-            Ok(segment) => segment,
+        let (segment, sampled) = match self.write_pending(upkeep, number, &pending) {
+            Ok(written) => written,
             Err(error) => {
                 upkeep.pending = Some(pending);
                 return Err(error);
@@ -158,13 +151,53 @@ impl Inner {
             let thawed = self.head_mut().finish_seal(segment, &sampled);
             writer.wal.forget(&thawed);
         }
+        self.counters.seals.fetch_add(1, Ordering::Relaxed);
         let dir = self.wal_dir();
-        crate::wal::remove_through(&dir, pending.wal_through).map_err(failed("remove sealed logs", &dir))
+        crate::wal::remove_through(self.disk.as_ref(), &dir, pending.wal_through)
+            .map_err(failed("remove sealed logs", &dir))
+    }
+
+    /// Writes what the logs hold that will be removed.
+    fn write_pending(
+        &self,
+        upkeep: &mut Upkeep,
+        number: u64,
+        pending: &PendingSeal,
+    ) -> Result<(Option<Arc<Segment>>, Sealed), AppendError> {
+        self.save_exemplars(upkeep)?;
+        let path = segment_path(&self.segment_dir(), number);
+        let (sampled, empty) = self.write_frozen(&path, pending).map_err(failed("seal", &path))?;
+        let segment = if empty { None } else { Some(self.open_written(&path, number)?) };
+        Ok((segment, sampled))
+    }
+
+    /// Writes the exemplars, if there are others than last time.
+    fn save_exemplars(&self, upkeep: &mut Upkeep) -> Result<(), AppendError> {
+        let held = self.exemplars();
+        let appended = held.appended();
+        if appended == upkeep.saved_exemplars {
+            return Ok(());
+        }
+        let bytes = held.file_bytes();
+        drop(held);
+        let path = self.exemplars_path();
+        crate::disk::replace_file(self.disk.as_ref(), &path, &bytes).map_err(failed("write the exemplars", &path))?;
+        upkeep.saved_exemplars = appended;
+        Ok(())
+    }
+
+    fn open_written(&self, path: &Path, number: u64) -> Result<Arc<Segment>, AppendError> {
+        let opened = Segment::open(self.disk.as_ref(), path, number).map_err(|error| match error {
+            SegmentError::Io(source) => source,
+            SegmentError::Corrupt(corrupt) => corrupt.into(),
+            SegmentError::Newer(version) => io::Error::other(format!("unexpected version {version}")),
+        });
+        opened.map(Arc::new).map_err(failed("open the new segment", path))
     }
 
     /// Writes what was frozen; returns the series that have samples, and whether there is none.
     fn write_frozen(&self, path: &Path, pending: &PendingSeal) -> io::Result<(Sealed, bool)> {
-        let mut writer = SegmentWriter::create(path)?;
+        let mut writer = SegmentWriter::create(&self.disk, path)?;
         let result = self.pack_frozen(&mut writer, &pending.frost);
         let (names, sampled) = match result {
             Ok(packed) => packed,
@@ -259,17 +292,14 @@ impl Inner {
         // Upkeep must not delete a segment meanwhile.
         let _upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         let segments = Arc::clone(self.head().segments());
-        std::fs::create_dir(to).map_err(failed("create the snapshot", to))?;
+        self.disk.create_folder(to).map_err(failed("create the snapshot", to))?;
         let dir = to.join("segments");
-        std::fs::create_dir(&dir).map_err(failed("create the snapshot", &dir))?;
+        self.disk.create_folder(&dir).map_err(failed("create the snapshot", &dir))?;
         for segment in segments.iter() {
             let path = segment_path(&dir, segment.number());
-            let linked = std::fs::hard_link(segment.path(), &path);
-            // Another file system takes no links.
-            let copied = linked.or_else(|_other| std::fs::copy(segment.path(), &path).map(drop));
-            copied.map_err(failed("copy a segment to", &path))?;
+            self.disk.link(segment.path(), &path).map_err(failed("copy a segment to", &path))?;
         }
-        crate::wal::sync_dir(&dir).map_err(failed("sync the snapshot", &dir))
+        self.disk.sync_folder(&dir).map_err(failed("sync the snapshot", &dir))
     }
 
     /// Merges neighbours, where there are enough of one level; returns whether it did.
@@ -302,9 +332,11 @@ impl Inner {
         let mut upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         let number = upkeep.next_number;
         let path = segment_path(&self.segment_dir(), number);
-        crate::merge::write(&path, run, || self.sync_meanwhile()).map_err(failed("merge segments into", &path))?;
-        let merged = open_written(&path, number)?;
+        crate::merge::write(&self.disk, &path, run, || self.sync_meanwhile())
+            .map_err(failed("merge segments into", &path))?;
+        let merged = self.open_written(&path, number)?;
         upkeep.next_number += 1;
+        self.counters.merges.fetch_add(1, Ordering::Relaxed);
         self.replace(run, Some(merged))
     }
 
@@ -321,9 +353,9 @@ impl Inner {
             let number = upkeep.next_number;
             let path = segment_path(&self.segment_dir(), number);
             let without = Deletion { series, range };
-            let rewritten = crate::merge::rewrite(&path, segment, &without, || self.sync_meanwhile());
+            let rewritten = crate::merge::rewrite(&self.disk, &path, segment, &without, || self.sync_meanwhile());
             let left = rewritten.map_err(failed("write a segment anew as", &path))?;
-            let new = if left { Some(open_written(&path, number)?) } else { None };
+            let new = if left { Some(self.open_written(&path, number)?) } else { None };
             upkeep.next_number += 1;
             self.replace(std::slice::from_ref(segment), new)?;
         }
@@ -342,9 +374,11 @@ impl Inner {
         }
         for segment in old {
             let path = segment.path();
-            std::fs::remove_file(path).map_err(failed("remove a segment", path))?;
+            self.disk.remove(path).map_err(failed("remove a segment", path))?;
         }
-        Ok(())
+        // What was deleted stays away after a loss of power as well.
+        let dir = self.segment_dir();
+        self.disk.sync_folder(&dir).map_err(failed("sync", &dir))
     }
 
     /// Deletes segments that are too old, and the oldest ones while the folder is too large.
@@ -353,9 +387,10 @@ impl Inner {
         let oldest = self.oldest_kept(&self.head());
         let mut gone: Vec<Arc<Segment>> =
             segments.iter().filter(|segment| Some(segment.max_ms) < oldest).cloned().collect();
+        let expired = gone.len();
         if let Some(limit) = self.options.retention_size {
             let dropped: u64 = gone.iter().map(|segment| segment.byte_len()).sum();
-            let mut bytes = crate::stats::disk_bytes(&self.options.path).saturating_sub(dropped);
+            let mut bytes = self.disk.byte_len(&self.options.path).saturating_sub(dropped);
             for segment in segments.iter() {
                 if bytes <= limit {
                     break;
@@ -366,22 +401,19 @@ impl Inner {
                 }
             }
         }
-        if gone.is_empty() { Ok(()) } else { self.replace(&gone, None) }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.replace(&gone, None)?;
+        self.counters.expired.fetch_add(expired as u64, Ordering::Relaxed);
+        self.counters.oversize.fetch_add((gone.len() - expired) as u64, Ordering::Relaxed);
+        Ok(())
     }
 }
 
 /// The log number of the newest seal, which a deleted or merged segment must not take with it.
 pub(crate) fn sealed_through(segments: &[Arc<Segment>]) -> u64 {
     segments.iter().map(|segment| segment.wal_through).max().unwrap_or(0)
-}
-
-fn open_written(path: &Path, number: u64) -> Result<Arc<Segment>, AppendError> {
-    let opened = Segment::open(path, number).map_err(|error| match error {
-        SegmentError::Io(source) => source,
-        SegmentError::Corrupt(corrupt) => corrupt.into(),
-        SegmentError::Newer(version) => io::Error::other(format!("unexpected version {version}")),
-    });
-    opened.map(Arc::new).map_err(failed("open the new segment", path))
 }
 
 /// What groups with the same timestamps have in common.

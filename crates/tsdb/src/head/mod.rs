@@ -29,6 +29,7 @@ use datamodel::time::TimeRange;
 use datamodel::{Histogram, Labels, Metadata};
 use storage::{GroupRef, Samples, SeriesRef};
 
+use crate::open_batches::OpenBatches;
 use crate::segment::Segment;
 
 use generations::Generations;
@@ -82,6 +83,7 @@ pub(crate) struct Head {
     pub(crate) index: Index,
     slots: Vec<Slot>,
     generations: Arc<Generations>,
+    batches: Arc<OpenBatches>,
     free_slots: Vec<u32>,
     groups: Vec<Group>,
     free_groups: Vec<u32>,
@@ -97,6 +99,9 @@ pub(crate) struct Head {
     /// Sealed files, in the order of their first instant.
     segments: Arc<[Arc<Segment>]>,
     metadata: HashMap<Arc<str>, Metadata>,
+    /// Series that were created and forgotten since the start.
+    created: u64,
+    forgotten: u64,
     /// Newest sample in any segment.
     pub(crate) sealed_ms: Option<i64>,
     samples: u64,
@@ -225,12 +230,28 @@ impl Head {
         *slot = Slot { generation, group, column: target.series.len() as u32, born: self.seals, live: true };
         target.series.push(id);
         target.floor_ms = target.floor_ms.max(sealed_ms);
+        self.created += 1;
         Some(SeriesRef(pack(slot.generation, id)))
     }
 
     /// Tells without the head's lock which references are alive.
     pub(crate) fn generations(&self) -> Arc<Generations> {
         Arc::clone(&self.generations)
+    }
+
+    /// The batches that are open, and what was forgotten under them.
+    pub(crate) fn open_batches(&self) -> Arc<OpenBatches> {
+        Arc::clone(&self.batches)
+    }
+
+    /// Series that were created, and that were forgotten, since the start.
+    pub(crate) const fn turnover(&self) -> (u64, u64) {
+        (self.created, self.forgotten)
+    }
+
+    /// Packed chunks of rows.
+    pub(crate) fn chunks_len(&self) -> usize {
+        self.groups.iter().map(|group| group.chunks().len()).sum()
     }
 
     /// Where a series writes: its id, group and column.

@@ -11,8 +11,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datamodel::{Histogram, Timestamp};
-use storage::{AppendError, SeriesRef};
+use datamodel::{Histogram, Labels, Timestamp};
+use storage::{AppendError, Exemplar, SeriesRef};
 
 use super::{Head, Last};
 
@@ -60,6 +60,15 @@ pub(crate) struct Row<'a> {
     pub(crate) cells: &'a [Entry],
 }
 
+/// An exemplar with the place of its series in the head.
+#[derive(Clone, Debug)]
+pub(crate) struct PlannedExemplar {
+    pub(crate) group: u32,
+    pub(crate) column: u32,
+    pub(crate) series: Labels,
+    pub(crate) exemplar: Exemplar,
+}
+
 /// A batch in rows.
 #[derive(Debug, Default)]
 pub(crate) struct Planned {
@@ -69,6 +78,8 @@ pub(crate) struct Planned {
     unsettled: Vec<Entry>,
     /// Samples behind newer ones of their series, inside the window, ascending by group and instant.
     late: Vec<Entry>,
+    /// Exemplars that will be taken.
+    pub(crate) exemplars: Vec<PlannedExemplar>,
     /// Samples that were left out: index into the batch and why.
     pub(crate) refused: Vec<(u32, AppendError)>,
 }
@@ -76,7 +87,7 @@ pub(crate) struct Planned {
 impl Planned {
     /// Whether nothing is to be written.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.exemplars.is_empty()
     }
 
     /// The rows that continue their group, ascending by group and instant.

@@ -9,15 +9,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use storage::Samples;
+use storage::{GroupRef, Samples, SeriesRef};
 
 use crate::bytes::Corrupt;
 use crate::codec::chunk::Scratch;
 use crate::segment::Segment;
 
-use super::Head;
 use super::group::{Frozen, Group};
 use super::late::Late;
+use super::{Head, pack};
 
 /// What one seal takes from the head.
 #[derive(Clone, Debug, Default)]
@@ -122,17 +122,32 @@ impl Head {
         }
         gone.sort_unstable();
         gone.dedup();
+        self.remember(&gone);
         self.index.remove(&gone);
         for id in &gone {
             self.slots[*id as usize].live = false;
-            self.generations.set(*id, 0);
             self.free_slots.push(*id);
         }
+        self.forgotten += gone.len() as u64;
         if let Some(rebuilt) = self.index.rebuilt() {
             self.index = rebuilt;
             thawed.index_rebuilt = true;
         }
         thawed
+    }
+
+    /// Lets the references of series die, and keeps for the open batches what they may need of them.
+    fn remember(&self, gone: &[u32]) {
+        let mut forgetting = self.batches.forgetting();
+        for id in gone {
+            let slot = self.slots[*id as usize];
+            if forgetting.is_watched() {
+                let group = self.groups.get(slot.group as usize).map_or(0, |group| group.generation);
+                let group = GroupRef(pack(group, slot.group));
+                forgetting.remember(SeriesRef(pack(slot.generation, *id)), group, self.index.labels(*id));
+            }
+            self.generations.set(*id, 0);
+        }
     }
 
     /// Whether a column of a group still counts.

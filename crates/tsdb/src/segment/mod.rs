@@ -1,6 +1,6 @@
 //! Sealed segments: immutable files with packed columns and their own index, read in place.
 //!
-//! - [`mod@write`]: makes one. - [`names`]: its index, while it is made. - [`mapped`]: its bytes.
+//! - [`mod@write`]: makes one. - [`names`]: its index, while it is made.
 //! - [`Segment`]: reads one.
 //!
 //! ```text
@@ -11,7 +11,6 @@
 //!
 //! Rule: index and footer are checked when the file is opened, a chunk when it is first read.
 
-mod mapped;
 pub(crate) mod names;
 pub(crate) mod write;
 
@@ -26,9 +25,10 @@ use storage::Samples;
 
 use crate::bytes::{Corrupt, Reader};
 use crate::codec::chunk::{ChunkView, Scratch};
+use crate::disk::Disk;
+use crate::disk::mapped::Mapped;
 use crate::postings::{LabelIndex, union};
 
-use mapped::Mapped;
 use names::SERIES_BLOCK;
 
 /// Version of the format that this build writes, and the newest that it reads.
@@ -84,8 +84,8 @@ struct ChunkAt {
 }
 
 impl Segment {
-    pub(crate) fn open(path: &Path, number: u64) -> Result<Self, SegmentError> {
-        let bytes = Mapped::open(path).map_err(SegmentError::Io)?;
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, number: u64) -> Result<Self, SegmentError> {
+        let bytes = disk.map(path).map_err(SegmentError::Io)?;
         let mut front = Reader(&bytes);
         if front.take(MAGIC.len())? != MAGIC {
             return Err(Corrupt("no magic number").into());

@@ -2,12 +2,12 @@
 //!
 //! Rule: the file has its name only when every byte of it is on the disk.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::codec::chunk::{self, Column};
-use crate::wal::sync_dir;
+use crate::disk::{Appending, Disk};
 
 use super::names::{Names, Place};
 use super::{FOOTER_LEN, MAGIC, VERSION};
@@ -29,9 +29,10 @@ pub(crate) struct About {
 /// A segment that is being written.
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
+    disk: Arc<dyn Disk>,
     final_path: PathBuf,
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<Appending>,
     len: u64,
     table: Vec<u8>,
     chunks: u32,
@@ -41,12 +42,13 @@ pub(crate) struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    pub(crate) fn create(final_path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(disk: &Arc<dyn Disk>, final_path: &Path) -> io::Result<Self> {
         let path = final_path.with_extension("tmp");
-        let mut file = BufWriter::with_capacity(256 << 10, File::create(&path)?);
+        let mut file = BufWriter::with_capacity(256 << 10, Appending(disk.create(&path)?));
         file.write_all(MAGIC)?;
         file.write_all(&VERSION.to_le_bytes())?;
         Ok(Self {
+            disk: Arc::clone(disk),
             final_path: final_path.to_path_buf(),
             path,
             file,
@@ -132,16 +134,16 @@ impl SegmentWriter {
         self.file.write_all(&index)?;
         self.file.write_all(&footer)?;
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        std::fs::rename(&self.path, &self.final_path)?;
-        self.final_path.parent().map_or(Ok(()), sync_dir)
+        file.0.sync()?;
+        self.disk.rename(&self.path, &self.final_path)?;
+        self.final_path.parent().map_or(Ok(()), |folder| self.disk.sync_folder(folder))
     }
 
     /// Gives up and removes what was written.
     pub(crate) fn discard(self) {
         drop(self.file);
         // What stays of it is removed at the next start.
-        drop(std::fs::remove_file(&self.path));
+        drop(self.disk.remove(&self.path));
     }
 }
 

@@ -156,7 +156,7 @@ fn failed_write_makes_nothing_visible_and_the_next_file_goes_on() {
         println!("not checked: no /dev/full on this machine");
         return;
     };
-    tsdb.inner.writer().wal.set_file(full);
+    tsdb.inner.writer().wal.set_file(std::sync::Arc::new(crate::disk::RealFile(full)));
     let before = everything(&tsdb);
     let error = write(2000).unwrap_err();
     assert!(error.to_string().starts_with("storage failed: write the write-ahead log"), "{error}");

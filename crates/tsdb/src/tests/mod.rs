@@ -2,8 +2,10 @@
 
 mod crash;
 mod differential;
+mod exemplars;
 mod late;
 mod options;
+mod power;
 mod seal;
 
 use std::path::Path;

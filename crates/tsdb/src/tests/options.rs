@@ -32,7 +32,7 @@ fn newer_format_is_refused_by_name() {
     let header = [b"CRWAL\0".as_slice(), &9u16.to_le_bytes(), &1u64.to_le_bytes()].concat();
     fs::write(folder.path().join("wal/00000001.wal"), header).unwrap();
     let text = refusal(options(folder.path()));
-    assert!(text.ends_with("00000001.wal has format version 9; this version reads up to 1"), "{text}");
+    assert!(text.ends_with("00000001.wal has format version 9; this version reads up to 2"), "{text}");
 }
 
 #[test]

@@ -291,6 +291,85 @@ fn batch_that_is_open_over_many_seals_loses_nothing() {
 }
 
 #[test]
+fn reference_of_an_earlier_batch_outlives_a_seal_between_sample_and_commit() {
+    let folder = folder();
+    let (tsdb, _) = open(TsdbOptions { max_series: 3, ..options(folder.path()) });
+    let group = tsdb.appender().create_group();
+    append(&tsdb, Some(group), &[(&labels(1), 1000, Value::Float(1.0)), (&labels(2), 1000, Value::Float(1.0))]);
+    let references: Vec<_> = (1..3).map(|n| tsdb.appender().series(None, &labels(n)).unwrap()).collect();
+    let mut first = tsdb.appender();
+    let mut second = tsdb.appender();
+    first.append(references[0], Timestamp::from_unix_ms(2000), 2.0).unwrap();
+    for second in 2..6 {
+        append(&tsdb, None, &[(&labels(3), second * 1000, Value::Float(0.0))]);
+        tsdb.seal().unwrap();
+    }
+    assert_eq!(tsdb.stats().head_series, 1, "both were forgotten meanwhile");
+    let error = tsdb.appender().series(None, &labels(9)).unwrap_err();
+    assert!(matches!(error, AppendError::OutOfMemory), "their places are kept: {error}");
+    second.append(references[1], Timestamp::from_unix_ms(2000), 2.0).unwrap();
+    second.append(references[0], Timestamp::from_unix_ms(3000), 3.0).unwrap();
+    assert_eq!(first.commit().unwrap().len(), 0);
+    assert_eq!(second.commit().unwrap().len(), 0);
+    let expected = everything(&tsdb);
+    assert_eq!(expected.iter().map(|(_, samples)| samples.len()).collect::<Vec<_>>(), [3, 2, 4]);
+    let mut third = tsdb.appender();
+    let refused = third.append(references[0], Timestamp::from_unix_ms(4000), 4.0);
+    assert!(matches!(refused, Err(AppendError::UnknownSeries)), "it began when the reference was dead");
+    drop(third);
+    assert_eq!((tsdb.stats().created_series, tsdb.stats().forgotten_series), (5, 2));
+    assert_eq!(tsdb.inner.batches.remembered_len(), 0);
+    drop(tsdb);
+    assert_eq!(everything(&open(options(folder.path())).0), expected);
+}
+
+#[test]
+fn no_reference_is_lost_to_seals_at_any_moment() {
+    let folder = folder();
+    let (tsdb, _) = open(options(folder.path()));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let written = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..2)
+            .map(|writer: usize| {
+                let tsdb = tsdb.clone();
+                scope.spawn(move || {
+                    let mut references: Vec<_> = (0..8).map(|_| None).collect();
+                    let mut written = 0;
+                    for second in 0..3000_i64 {
+                        // Most series rest for a while, so that seals forget them.
+                        let n = (usize::try_from(second * second).unwrap() + writer) % 8;
+                        let mut appender = tsdb.appender();
+                        let at = Timestamp::from_unix_ms(second * 1000);
+                        let known = references[n].filter(|series| appender.append(*series, at, 1.0).is_ok());
+                        if known.is_none() {
+                            let name = labels(writer * 8 + n);
+                            let series = appender.series(None, &name).unwrap();
+                            appender.append(series, at, 1.0).unwrap();
+                            references[n] = Some(series);
+                        }
+                        assert!(appender.commit().unwrap().is_empty(), "second {second}");
+                        written += 1;
+                    }
+                    written
+                })
+            })
+            .collect();
+        let sealer = scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                tsdb.seal().unwrap();
+            }
+        });
+        let written: usize = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        sealer.join().unwrap();
+        written
+    });
+    tsdb.compact().unwrap();
+    assert_eq!(count(&everything(&tsdb)), written);
+    assert!(tsdb.stats().forgotten_series > 0, "nothing was forgotten: the test shows nothing");
+}
+
+#[test]
 fn writers_and_readers_go_on_while_the_head_is_sealed() {
     let folder = folder();
     let (tsdb, _) = open(options(folder.path()));

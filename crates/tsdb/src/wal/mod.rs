@@ -15,18 +15,18 @@ pub(crate) mod replay;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use crate::disk::{Disk, DiskFile};
 use crate::head::Head;
 use crate::head::plan::Planned;
 use crate::head::seal::Thawed;
 use record::Encoder;
 
 /// Version of the file format that this build writes, and the newest that it reads.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 /// First bytes of a file.
 const MAGIC: &[u8; 6] = b"CRWAL\0";
 /// Magic, version, number.
@@ -46,10 +46,9 @@ fn file_name(number: u64) -> String {
 }
 
 /// The files of a directory with their numbers, ascending.
-pub(crate) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
+    for path in disk.list(dir)? {
         let is_wal = path.extension().is_some_and(|extension| extension == "wal");
         let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
         if let Some(number) = number.filter(|_| is_wal) {
@@ -60,26 +59,23 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// Removes the files up to a number: a segment holds their batches.
-pub(crate) fn remove_through(dir: &Path, number: u64) -> io::Result<()> {
-    for (_, path) in list(dir)?.into_iter().filter(|(found, _)| *found <= number) {
-        std::fs::remove_file(path)?;
+/// Removes the files up to a number: a segment holds their batches. They stay away after a loss of power as well,
+/// so that the segment may be deleted.
+pub(crate) fn remove_through(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<()> {
+    for (_, path) in list(disk, dir)?.into_iter().filter(|(found, _)| *found <= number) {
+        disk.remove(&path)?;
     }
-    Ok(())
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    disk.sync_folder(dir)
 }
 
 /// The file that is written.
 #[derive(Debug)]
 pub(crate) struct Wal {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     number: u64,
     path: PathBuf,
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     len: u64,
     encoder: Encoder,
     buffer: Vec<u8>,
@@ -89,20 +85,23 @@ pub(crate) struct Wal {
 
 impl Wal {
     /// Begins a file.
-    pub(crate) fn create(dir: &Path, number: u64) -> io::Result<Self> {
+    pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, number: u64) -> io::Result<Self> {
         let path = dir.join(file_name(number));
-        let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+        let file = disk.create_new(&path)?;
         let mut header = Vec::with_capacity(HEADER_LEN);
         header.extend_from_slice(MAGIC);
         header.extend_from_slice(&VERSION.to_le_bytes());
         header.extend_from_slice(&number.to_le_bytes());
-        file.write_all(&header)?;
-        sync_dir(dir)?;
+        file.append(&header)?;
+        // A file that has its name has its header.
+        file.sync()?;
+        disk.sync_folder(dir)?;
         Ok(Self {
+            disk: Arc::clone(disk),
             dir: dir.to_path_buf(),
             number,
             path,
-            file: Arc::new(file),
+            file,
             len: HEADER_LEN as u64,
             encoder: Encoder::default(),
             buffer: Vec::new(),
@@ -118,14 +117,14 @@ impl Wal {
         &self.path
     }
 
-    pub(crate) const fn file(&self) -> &Arc<File> {
+    pub(crate) const fn file(&self) -> &Arc<dyn DiskFile> {
         &self.file
     }
 
     /// Puts another file in the place of the open one.
     #[cfg(test)]
-    pub(crate) fn set_file(&mut self, file: File) {
-        self.file = Arc::new(file);
+    pub(crate) fn set_file(&mut self, file: Arc<dyn DiskFile>) {
+        self.file = file;
     }
 
     /// The head has forgotten series: what the file says of their groups and symbols counts no more.
@@ -139,7 +138,7 @@ impl Wal {
 
     /// Begins the next file. What is in the old one must be durable by now.
     pub(crate) fn rotate(&mut self) -> io::Result<()> {
-        *self = Self::create(&self.dir, self.number + 1)?;
+        *self = Self::create(&self.disk, &self.dir, self.number + 1)?;
         Ok(())
     }
 
@@ -155,7 +154,7 @@ impl Wal {
         if written.is_err() {
             // The encoder has told more than the file: begin anew, with all definitions.
             self.encoder = Encoder::default();
-            self.broken = self.file.set_len(self.len).is_err();
+            self.broken = self.file.cut(self.len).is_err();
         }
         // One large batch must not hold its memory for good.
         self.buffer.shrink_to(1 << 20);
@@ -170,7 +169,7 @@ impl Wal {
         let len = payload.len() as u32;
         let fields = [&len.to_le_bytes()[..], &[check_byte(len)], &crc32fast::hash(payload).to_le_bytes()].concat();
         frame.copy_from_slice(&fields);
-        (&*self.file).write_all(&self.buffer)?;
+        self.file.append(&self.buffer)?;
         self.len += self.buffer.len() as u64;
         Ok(())
     }
@@ -178,7 +177,7 @@ impl Wal {
 
 #[derive(Debug)]
 struct SyncState {
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     /// Batches written, and of these known to be on the disk.
     written: u64,
     synced: u64,
@@ -194,13 +193,13 @@ pub(crate) struct Syncer {
 }
 
 impl Syncer {
-    pub(crate) const fn new(file: Arc<File>) -> Self {
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> Self {
         let state = SyncState { file, written: 0, synced: 0, running: false, failed: false };
         Self { state: Mutex::new(state), done: Condvar::new() }
     }
 
     /// Notes that a batch was written to `file`. An earlier file must have been synced.
-    pub(crate) fn note_written(&self, file: &Arc<File>) {
+    pub(crate) fn note_written(&self, file: &Arc<dyn DiskFile>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.written += 1;
         if !Arc::ptr_eq(&state.file, file) {
@@ -231,7 +230,7 @@ impl Syncer {
             state.running = true;
             let (written, file) = (state.written, Arc::clone(&state.file));
             drop(state);
-            let result = file.sync_data();
+            let result = file.sync();
             state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.running = false;
             if result.is_ok() {

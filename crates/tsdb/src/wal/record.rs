@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 use datamodel::sample::STALE_NAN_BITS;
 use datamodel::{Histogram, Labels};
+use storage::Exemplar;
 
 use crate::bytes::{Corrupt, Reader, put_bytes, put_signed, put_varint, unzigzag, zigzag};
 use crate::decimal::{find_scale, from_decimal, to_decimal};
+use crate::exemplars::{put_exemplar, read_exemplar};
 use crate::head::Head;
 use crate::head::plan::{Planned, Row};
 
@@ -27,6 +29,7 @@ const ABSOLUTE_EVERY: u32 = 64;
 const RETRY_DECIMAL_EVERY: u32 = 16;
 
 const DEFINITION: u8 = 0x80;
+const EXEMPLAR: u8 = 0x81;
 const COLUMNS_ALL: u8 = 0;
 const COLUMNS_BITMAP: u8 = 1;
 const COLUMNS_LIST: u8 = 2;
@@ -109,17 +112,29 @@ impl Encoder {
         out.push(u8::from(planned.logged_rows().nth(1).is_some()));
         for row in planned.logged_rows() {
             let Some(group) = head.group(row.group) else { continue };
-            let index = row.group as usize;
-            if self.groups.len() <= index {
-                self.groups.resize_with(index + 1, Logged::default);
-            }
-            if self.groups[index].id.is_none() || self.groups[index].state.columns.len() < group.series().len() {
-                self.define(head, index, group.series(), out);
-            }
-            let logged = &mut self.groups[index];
+            self.define_if_new(head, row.group, group.series(), out);
+            let logged = &mut self.groups[row.group as usize];
             let id = logged.id.unwrap_or_default();
             encode_row(logged, id, previous_id, row, out);
             previous_id = id;
+        }
+        for planned in &planned.exemplars {
+            let Some(group) = head.group(planned.group) else { continue };
+            self.define_if_new(head, planned.group, group.series(), out);
+            out.push(EXEMPLAR);
+            put_varint(out, u64::from(self.groups[planned.group as usize].id.unwrap_or_default()));
+            put_varint(out, u64::from(planned.column));
+            put_exemplar(out, &planned.exemplar);
+        }
+    }
+
+    fn define_if_new(&mut self, head: &Head, group: u32, series: &[u32], out: &mut Vec<u8>) {
+        let index = group as usize;
+        if self.groups.len() <= index {
+            self.groups.resize_with(index + 1, Logged::default);
+        }
+        if self.groups[index].id.is_none() || self.groups[index].state.columns.len() < series.len() {
+            self.define(head, index, series, out);
         }
     }
 
@@ -325,6 +340,9 @@ pub(crate) trait Sink {
 
     /// A sample.
     fn sample(&mut self, series: Self::Series, at: i64, value: Value);
+
+    /// An exemplar.
+    fn exemplar(&mut self, series: Self::Series, exemplar: Exemplar);
 }
 
 #[derive(Debug)]
@@ -378,6 +396,11 @@ impl<S: Copy> Decoder<S> {
             let header = reader.byte()?;
             if header == DEFINITION {
                 self.definition(&mut reader, sink)?;
+            } else if header == EXEMPLAR {
+                let (group, column) = (reader.id()?, reader.size()?);
+                let exemplar = read_exemplar(&mut reader)?;
+                let series = self.groups.get(&group).and_then(|known| known.series.get(column));
+                series.into_iter().for_each(|series| sink.exemplar(*series, exemplar.clone()));
             } else if header & DEFINITION == 0 {
                 previous_id = match header & (ID_SAME | ID_NEXT) {
                     ID_SAME => previous_id,

@@ -3,13 +3,14 @@
 //! Rule: damage at the end is a torn write and is cut off; damage before it is stepped over and reported.
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use datamodel::Labels;
-use storage::{AppendError, GroupRef, SeriesRef};
+use storage::{AppendError, Exemplar, GroupRef, SeriesRef};
 
 use crate::bytes::Reader;
+use crate::disk::Disk;
+use crate::exemplars::Exemplars;
 use crate::head::plan::{Past, Sample, plan, settle};
 use crate::head::{Head, Last};
 use crate::options::{OpenError, OpenReport};
@@ -152,25 +153,39 @@ pub(super) fn read_frames<T: BatchSink>(bytes: &[u8], sink: &mut T) -> FileRepor
     report
 }
 
-/// Reads all files above `sealed` into the head. Returns the highest number that a file has.
-pub(crate) fn replay(dir: &Path, sealed: u64, head: &mut Head, report: &mut OpenReport) -> Result<u64, OpenError> {
+/// What the log fills.
+#[derive(Debug)]
+pub(crate) struct Restored<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) head: &'a mut Head,
+    pub(crate) exemplars: &'a mut Exemplars,
+}
+
+/// Reads all files above `sealed`. Returns the highest number that a file has.
+pub(crate) fn replay(
+    dir: &Path,
+    sealed: u64,
+    into: &mut Restored<'_>,
+    report: &mut OpenReport,
+) -> Result<u64, OpenError> {
     let mut newest = sealed;
-    for (number, path) in super::list(dir).map_err(OpenError::io("list the write-ahead log", dir))? {
+    for (number, path) in super::list(into.disk, dir).map_err(OpenError::io("list the write-ahead log", dir))? {
         newest = newest.max(number);
         if number > sealed {
-            replay_file(&path, head, report)?;
+            replay_file(&path, into, report)?;
         }
     }
     Ok(newest)
 }
 
-fn replay_file(path: &Path, head: &mut Head, report: &mut OpenReport) -> Result<(), OpenError> {
-    let bytes = std::fs::read(path).map_err(OpenError::io("read a write-ahead log", path))?;
+fn replay_file(path: &Path, into: &mut Restored<'_>, report: &mut OpenReport) -> Result<(), OpenError> {
+    let disk = into.disk;
+    let bytes = disk.read(path).map_err(OpenError::io("read a write-ahead log", path))?;
     let len = bytes.len() as u64;
     match read_header(&bytes) {
         Header::Good if bytes.len() == HEADER_LEN => {
             // Without batches there is nothing that a seal would take: the file would stay for good.
-            std::fs::remove_file(path).map_err(OpenError::io("remove an empty write-ahead log", path))?;
+            disk.remove(path).map_err(OpenError::io("remove an empty write-ahead log", path))?;
             return Ok(());
         }
         Header::Good => {}
@@ -180,12 +195,12 @@ fn replay_file(path: &Path, head: &mut Head, report: &mut OpenReport) -> Result<
         Header::Bad if bytes.len() < HEADER_LEN => {
             // The process ended before it had written the header, so that no batch was acknowledged.
             report.damage.push(Damage::TornTail { path: path.to_path_buf(), at: 0, bytes: len });
-            std::fs::remove_file(path).map_err(OpenError::io("remove an empty write-ahead log", path))?;
+            disk.remove(path).map_err(OpenError::io("remove an empty write-ahead log", path))?;
             return Ok(());
         }
         Header::Bad => report.damage.push(Damage::Lost { path: path.to_path_buf(), at: 0, bytes: HEADER_LEN as u64 }),
     }
-    let mut sink = HeadSink { head, batch: Vec::new(), groups: HashMap::new(), samples: 0 };
+    let mut sink = HeadSink { into, batch: Vec::new(), exemplars: Vec::new(), groups: HashMap::new(), samples: 0 };
     let found = read_frames(&bytes, &mut sink);
     report.replayed_samples += sink.samples;
     report.replayed_batches += found.batches;
@@ -196,35 +211,34 @@ fn replay_file(path: &Path, head: &mut Head, report: &mut OpenReport) -> Result<
     report.damage.extend(lost.map(|(at, bytes)| Damage::Lost { path: path.to_path_buf(), at, bytes }));
     if let Some(at) = found.torn_at {
         report.damage.push(Damage::TornTail { path: path.to_path_buf(), at, bytes: len.saturating_sub(at) });
-        let file = OpenOptions::new().write(true).open(path);
-        let cut = file.and_then(|file| file.set_len(at).and_then(|()| file.sync_all()));
-        cut.map_err(OpenError::io("cut back a write-ahead log", path))?;
+        disk.cut(path, at).map_err(OpenError::io("cut back a write-ahead log", path))?;
     }
     Ok(())
 }
 
 /// Puts batches into the head, as a commit does, without the log.
-struct HeadSink<'a> {
-    head: &'a mut Head,
+struct HeadSink<'a, 'b> {
+    into: &'a mut Restored<'b>,
     batch: Vec<Sample>,
+    exemplars: Vec<(SeriesRef, Exemplar)>,
     /// Groups of the head by their number in the file.
     groups: HashMap<u32, GroupRef>,
     samples: u64,
 }
 
-impl Sink for HeadSink<'_> {
+impl Sink for HeadSink<'_, '_> {
     type Series = Option<SeriesRef>;
 
     fn define(&mut self, group: u32, first: bool, labels: &Labels) -> Self::Series {
-        if let Some(found) = self.head.find_series(labels) {
+        if let Some(found) = self.into.head.find_series(labels) {
             return Some(found);
         }
         if first {
-            let created = self.head.create_group();
+            let created = self.into.head.create_group();
             self.groups.insert(group, created);
         }
-        let group = *self.groups.entry(group).or_insert_with(|| self.head.create_group());
-        self.head.create_series(Some(group), labels)
+        let group = *self.groups.entry(group).or_insert_with(|| self.into.head.create_group());
+        self.into.head.create_series(Some(group), labels)
     }
 
     fn sample(&mut self, series: Self::Series, at: i64, value: Value) {
@@ -233,6 +247,10 @@ impl Sink for HeadSink<'_> {
             Value::Float(bits) => Sample { series, at, bits, histogram: None },
             Value::Histogram(histogram) => Sample { series, at, bits: 0, histogram: Some(histogram) },
         });
+    }
+
+    fn exemplar(&mut self, series: Self::Series, exemplar: Exemplar) {
+        self.exemplars.extend(series.map(|series| (series, exemplar)));
     }
 }
 
@@ -253,18 +271,25 @@ impl Past for Unquestioned {
     }
 }
 
-impl BatchSink for HeadSink<'_> {
+impl BatchSink for HeadSink<'_, '_> {
     fn end_batch(&mut self) {
-        let mut planned = plan(self.head, std::mem::take(&mut self.batch), None);
-        let moves = settle(self.head, &mut planned, &Unquestioned);
+        let head = &mut *self.into.head;
+        let mut planned = plan(head, std::mem::take(&mut self.batch), None);
+        let moves = settle(head, &mut planned, &Unquestioned);
         if !moves.is_empty() {
-            moves.apply(self.head, &mut planned);
+            moves.apply(head, &mut planned);
         }
         self.samples += planned.len() as u64;
-        self.head.apply(&planned);
+        head.apply(&planned);
+        for (series, exemplar) in self.exemplars.drain(..) {
+            if let Some((id, ..)) = head.locate(series) {
+                self.into.exemplars.insert(head.index.labels(id), exemplar);
+            }
+        }
     }
 
     fn abandon_batch(&mut self) {
         self.batch.clear();
+        self.exemplars.clear();
     }
 }

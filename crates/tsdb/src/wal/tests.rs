@@ -1,11 +1,10 @@
-use std::fs::File;
-
 use datamodel::Labels;
 use proptest::prelude::*;
 
 use super::record::{Decoder, Sink, Value};
 use super::replay::{Header, read_header};
 use super::*;
+use crate::disk::RealDisk;
 
 /// Takes everything and keeps nothing.
 struct Blind;
@@ -16,12 +15,14 @@ impl Sink for Blind {
     fn define(&mut self, _group: u32, _first: bool, _labels: &Labels) {}
 
     fn sample(&mut self, _series: (), _at: i64, _value: Value) {}
+
+    fn exemplar(&mut self, _series: (), _exemplar: storage::Exemplar) {}
 }
 
 proptest! {
     #[test]
     fn any_batches_are_read_without_panic(batches in proptest::collection::vec(
-        proptest::collection::vec(prop_oneof![any::<u8>(), Just(0x80), Just(0), 0u8..4], 0..60), 1..4)) {
+        proptest::collection::vec(prop_oneof![any::<u8>(), Just(0x80), Just(0x81), Just(0), 0u8..4], 0..60), 1..4)) {
         let mut decoder = Decoder::default();
         for batch in batches {
             decoder.decode(&batch, &mut Blind).ok();
@@ -41,7 +42,7 @@ fn header_tells_the_version() {
 #[test]
 fn one_sync_serves_all_who_wait() {
     let folder = tempfile::tempdir().unwrap();
-    let file = Arc::new(File::create(folder.path().join("log")).unwrap());
+    let file: Arc<dyn DiskFile> = RealDisk.create_new(&folder.path().join("log")).unwrap();
     let syncer = Syncer::new(Arc::clone(&file));
     syncer.sync().unwrap();
     std::thread::scope(|scope| {
