@@ -30,7 +30,7 @@ help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: check
-check: fmt clippy doc deny unit ## What is quick: format, lints, docs, licences, layers, unit tests.
+check: fmt clippy doc deny unit promqltest ## What is quick: format, lints, docs, licences, layers, unit tests.
 
 .PHONY: fmt
 fmt: ## Check the format.
@@ -51,6 +51,11 @@ deny: tools ## Licences, sources and duplicate versions of dependencies.
 .PHONY: unit
 unit: model audio ## Unit, property and conformance tests.
 	cargo test $(UNIT) --locked --no-fail-fast -- --quiet
+
+.PHONY: promqltest
+promqltest: binary ## Upstream's corpus of PromQL: the counts of each file.
+	@if [ -d "$(PROMQLTEST_DIR)" ]; then $(BINARY) test promql "$(PROMQLTEST_DIR)"; \
+	else echo "no promqltest corpus at $(PROMQLTEST_DIR): did not run"; fi
 
 .PHONY: test
 test: check e2e ## Everything that a change must pass.

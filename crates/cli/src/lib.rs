@@ -2,8 +2,10 @@
 //!
 //! - [`run`]: from the words of the command line to an exit code.
 //! - [`commands`]: one file each. [`run_group`]: who runs, who stops when.
-//! - [`printer`], [`progress`], [`logging`]: what is printed. [`folders`], [`listen`], [`signals`]: the edge.
-//! - [`storage_view`]: the storage as the HTTP API shows and changes it.
+//! - [`wiring`]: the engine that `up` and `server` share. [`upkeep`]: the storage's owner. [`storage_view`]: the
+//!   storage as the HTTP API shows and changes it.
+//! - [`printer`], [`progress`], [`logging`]: what is printed. [`folders`], [`listen`], [`signals`], [`version`]:
+//!   the edge.
 //!
 //! Rule: components are wired here and nowhere else; nothing else of ours knows the command line.
 #![forbid(unsafe_code)]
@@ -18,6 +20,8 @@ pub mod run_group;
 pub mod signals;
 pub mod storage_view;
 pub mod upkeep;
+pub mod version;
+pub mod wiring;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -25,7 +29,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use crate::commands::{Outcome, asr, check, load, model, up};
+use crate::commands::{Outcome, asr, check, load, model, test, up};
 use crate::logging::{LogFormat, LogLevel};
 use crate::printer::{ColorChoice, Printer};
 
@@ -39,7 +43,7 @@ const EXIT_ERROR: u8 = 2;
 ///
 /// Exit codes: 0 fine, 1 the thing that was checked is not fine, 2 usage or runtime error.
 #[derive(Debug, Parser)]
-#[command(name = "crescendo", version, propagate_version = true)]
+#[command(name = "crescendo", version = version::LONG, propagate_version = true)]
 struct Cli {
     /// When to colour messages.
     #[arg(long, global = true, value_enum, default_value_t, help_heading = "General")]
@@ -66,6 +70,8 @@ enum Command {
     Model(model::ModelCommand),
     #[command(subcommand)]
     Check(check::CheckCommand),
+    #[command(subcommand)]
+    Test(test::TestCommand),
 }
 
 /// Runs the command that `args` name (the program's name first). Never panics on input.
@@ -101,6 +107,7 @@ fn execute(command: Command, printer: Printer) -> Result<Outcome> {
             Command::Asr(args) => asr::run(*args, printer).await,
             Command::Model(command) => model::run(command, printer).await,
             Command::Check(command) => check::run(&command, printer),
+            Command::Test(command) => test::run(&command, printer),
         }
     });
     // A read of stdin cannot be cancelled; the process does not wait for it.

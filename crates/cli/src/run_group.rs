@@ -2,9 +2,11 @@
 //!
 //! - [`RunGroup::add`]: a component and the stage in which it is stopped.
 //! - [`RunGroup::run`]: runs all, until a signal comes or one of them ends; then stops stage by stage.
+//! - [`StopTimeouts`]: how long a stage may take for it.
 //!
 //! ```text
 //! signal, or a component ends ─▶ cancel stage 0, wait ─▶ cancel stage 1, wait ─▶ … ─▶ result
+//!                                   └───────── a second signal ends the waiting ────────┘
 //! ```
 //!
 //! Rule: a component that ends before it was told to is a failure, whatever it returned, and the process
@@ -34,12 +36,30 @@ pub enum Stage {
     Storage,
 }
 
+/// How long a stage may take to end.
+#[derive(Clone, Copy, Debug)]
+pub struct StopTimeouts {
+    /// Those that finish requests which were accepted: ingress, workers.
+    pub requests: Duration,
+    /// The others, each.
+    pub others: Duration,
+}
+
+impl StopTimeouts {
+    const fn of(self, stage: Stage) -> Duration {
+        match stage {
+            Stage::Ingress | Stage::Workers => self.requests,
+            Stage::Control | Stage::Engine | Stage::Storage => self.others,
+        }
+    }
+}
+
 /// Components that live and end together.
 pub struct RunGroup {
     tasks: JoinSet<(&'static str, Result<()>)>,
     stages: BTreeMap<Stage, CancellationToken>,
     waiting: BTreeMap<&'static str, Stage>,
-    stop_timeout: Duration,
+    stop_timeouts: StopTimeouts,
 }
 
 impl fmt::Debug for RunGroup {
@@ -49,10 +69,10 @@ impl fmt::Debug for RunGroup {
 }
 
 impl RunGroup {
-    /// An empty group whose stages get `stop_timeout` each to end.
+    /// An empty group whose stages get so long to end.
     #[must_use]
-    pub fn new(stop_timeout: Duration) -> Self {
-        Self { tasks: JoinSet::new(), stages: BTreeMap::new(), waiting: BTreeMap::new(), stop_timeout }
+    pub fn new(stop_timeouts: StopTimeouts) -> Self {
+        Self { tasks: JoinSet::new(), stages: BTreeMap::new(), waiting: BTreeMap::new(), stop_timeouts }
     }
 
     /// Starts a component. `start` gets the token that tells it to end; names are unique.
@@ -66,21 +86,30 @@ impl RunGroup {
         self.tasks.spawn(async move { (name, component.await) });
     }
 
-    /// Waits until `signal` is ready or a component ends, then stops all in the order of their stages.
+    /// Waits until `signal` gives one or a component ends, then stops all in the order of their stages. At a
+    /// further signal nothing is waited for any more.
     ///
     /// # Errors
     ///
     /// A component failed, panicked, ended early, or did not end in time; the first cause is returned.
-    pub async fn run(mut self, signal: impl Future<Output = ()>) -> Result<()> {
+    pub async fn run<F: Future<Output = ()>>(mut self, mut signal: impl FnMut() -> F) -> Result<()> {
         let mut outcome = tokio::select! {
-            () = signal => Ok(()),
+            () = signal() => Ok(()),
             Some(ended) = self.tasks.join_next() => self.early(ended),
         };
+        let mut impatience = std::pin::pin!(signal());
         let stages = std::mem::take(&mut self.stages);
         for (stage, token) in stages {
             token.cancel();
-            let stopped = self.wait_for(stage).await;
-            outcome = outcome.and(stopped);
+            tokio::select! {
+                stopped = self.wait_for(stage) => outcome = outcome.and(stopped),
+                () = &mut impatience => {
+                    let left: Vec<_> = self.waiting.keys().copied().collect();
+                    let left = left.join(", ");
+                    outcome = outcome.and(Err(anyhow!("stopped at once by a second signal, before the end of: {left}")));
+                    break;
+                }
+            }
         }
         self.tasks.shutdown().await;
         outcome
@@ -97,7 +126,8 @@ impl RunGroup {
 
     async fn wait_for(&mut self, stage: Stage) -> Result<()> {
         let mut outcome = Ok(());
-        let deadline = tokio::time::sleep(self.stop_timeout);
+        let stop_timeout = self.stop_timeouts.of(stage);
+        let deadline = tokio::time::sleep(stop_timeout);
         tokio::pin!(deadline);
         while self.waiting.values().any(|waiting| *waiting == stage) {
             let ended = tokio::select! {
@@ -106,7 +136,7 @@ impl RunGroup {
                     let late: Vec<_> =
                         self.waiting.iter().filter(|(_, waiting)| **waiting == stage).map(|(name, _)| *name).collect();
                     self.waiting.retain(|_, waiting| *waiting != stage);
-                    let seconds = self.stop_timeout.as_secs();
+                    let seconds = stop_timeout.as_secs();
                     return outcome.and(Err(anyhow!("did not stop within {seconds} s: {}", late.join(", "))));
                 }
             };
@@ -131,6 +161,14 @@ mod tests {
 
     type Log = Arc<Mutex<Vec<&'static str>>>;
 
+    const TIMEOUTS: StopTimeouts = StopTimeouts { requests: Duration::from_secs(300), others: Duration::from_secs(5) };
+
+    /// One signal at once, and none after it.
+    fn once() -> impl FnMut() -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
+        let mut first = true;
+        move || if std::mem::take(&mut first) { Box::pin(async {}) } else { Box::pin(std::future::pending()) }
+    }
+
     fn component(
         name: &'static str,
         log: &Log,
@@ -148,21 +186,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn stages_stop_in_order_after_the_signal() {
         let log = Log::default();
-        let mut group = RunGroup::new(Duration::from_secs(5));
+        let mut group = RunGroup::new(TIMEOUTS);
         group.add("storage", Stage::Storage, component("storage", &log));
         group.add("front", Stage::Ingress, component("front", &log));
         group.add("scrape", Stage::Engine, component("scrape", &log));
-        group.run(async {}).await.unwrap();
+        group.run(once()).await.unwrap();
         assert_eq!(*log.lock().unwrap(), ["front", "scrape", "storage"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn component_that_ends_early_stops_the_group_and_is_named() {
         let log = Log::default();
-        let mut group = RunGroup::new(Duration::from_secs(5));
+        let mut group = RunGroup::new(TIMEOUTS);
         group.add("storage", Stage::Storage, component("storage", &log));
         group.add("rules", Stage::Engine, |_token| async { Ok(()) });
-        let error = group.run(std::future::pending()).await.unwrap_err();
+        let error = group.run(std::future::pending).await.unwrap_err();
         assert_eq!(error.to_string(), "component `rules` ended unexpectedly");
         assert_eq!(*log.lock().unwrap(), ["storage"]);
     }
@@ -170,19 +208,39 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn component_that_does_not_stop_is_named_after_the_timeout() {
         let log = Log::default();
-        let mut group = RunGroup::new(Duration::from_secs(5));
+        let mut group = RunGroup::new(TIMEOUTS);
         group.add("storage", Stage::Storage, component("storage", &log));
-        group.add("front", Stage::Ingress, |_token| std::future::pending());
-        let error = group.run(async {}).await.unwrap_err();
-        assert_eq!(error.to_string(), "did not stop within 5 s: front");
+        group.add("scrape", Stage::Engine, |_token| std::future::pending());
+        let error = group.run(once()).await.unwrap_err();
+        assert_eq!(error.to_string(), "did not stop within 5 s: scrape");
         assert_eq!(*log.lock().unwrap(), ["storage"]);
     }
 
     #[tokio::test(start_paused = true)]
+    async fn accepted_requests_have_their_time() {
+        let mut group = RunGroup::new(TIMEOUTS);
+        group.add("front", Stage::Ingress, |token| async move {
+            token.cancelled().await;
+            tokio::time::sleep(Duration::from_secs(299)).await;
+            Ok(())
+        });
+        group.run(once()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn second_signal_stops_at_once() {
+        let mut group = RunGroup::new(TIMEOUTS);
+        group.add("front", Stage::Ingress, |_token| std::future::pending());
+        group.add("storage", Stage::Storage, component("storage", &Log::default()));
+        let error = group.run(|| async {}).await.unwrap_err();
+        assert_eq!(error.to_string(), "stopped at once by a second signal, before the end of: front, storage");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn first_failure_is_the_one_that_is_reported() {
-        let mut group = RunGroup::new(Duration::from_secs(5));
+        let mut group = RunGroup::new(TIMEOUTS);
         group.add("wal", Stage::Storage, |_token| async { Err(anyhow!("disk full")) });
-        let error = group.run(std::future::pending()).await.unwrap_err();
+        let error = group.run(std::future::pending).await.unwrap_err();
         assert_eq!(format!("{error:#}"), "component `wal` failed: disk full");
     }
 }

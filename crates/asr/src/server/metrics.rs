@@ -17,7 +17,7 @@ use datamodel::MetricType;
 use datamodel::registry::{Counter, Descriptor, Emit, Family, Gauge, Histogram, RegisterError, Registry};
 
 use super::error::RejectReason;
-use super::process::ProcessStats;
+use super::process::register_process_metrics;
 use crate::gpu::GpuSample;
 
 /// Content type of the page.
@@ -124,7 +124,7 @@ impl Metrics {
         for phase in HangUpPhase::ALL {
             hung_up.with([phase.as_str()]).inc_by(0);
         }
-        declare_process(&process)?;
+        register_process_metrics(&process)?;
         Ok(Self {
             asr,
             process,
@@ -256,22 +256,4 @@ fn declare_observed(registry: &Registry) -> Result<Arc<Mutex<Observed>>, Registe
         emit_all(emit, &[seen.model_load_seconds, utilization_percent, memory_used_bytes, memory_total_bytes]);
     })?;
     Ok(observed)
-}
-
-fn declare_process(registry: &Registry) -> Result<(), RegisterError> {
-    let cpu = Descriptor {
-        name: "process_cpu_seconds_total",
-        metric_type: MetricType::Counter,
-        help: "Total user and system CPU time spent in seconds.",
-    };
-    let descriptors = [
-        cpu,
-        gauge("process_open_fds", "Number of open file descriptors."),
-        gauge("process_resident_memory_bytes", "Resident memory size in bytes."),
-        gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
-    ];
-    registry.collector(&descriptors, |emit| {
-        let stats = ProcessStats::read();
-        emit_all(emit, &[stats.cpu_seconds, stats.open_fds, stats.resident_bytes, stats.start_seconds]);
-    })
 }

@@ -56,6 +56,7 @@ use self::compute::ComputeThreads;
 pub use self::config::{ConfigError, ConfigErrors, ServerConfig};
 use self::connection::{Connections, ShutdownSteps};
 use self::metrics::Metrics;
+pub use self::process::register_process_metrics;
 use self::reload::Reloaded;
 use self::request_id::RequestIds;
 pub use self::tls::TlsError;

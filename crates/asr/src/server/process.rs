@@ -1,10 +1,14 @@
 //! What the kernel says about this process.
 //!
-//! - [`ProcessStats`]: CPU time, memory, start, open files, under Prometheus' usual names.
+//! - [`ProcessStats`]: CPU time, memory, start, open files.
+//! - [`register_process_metrics`]: the same as metrics, under Prometheus' usual names.
 //!
 //! Rule: what cannot be read is absent, never zero; elsewhere than on Linux all of it is.
 
 use std::fs;
+
+use datamodel::MetricType;
+use datamodel::registry::{Descriptor, RegisterError, Registry};
 
 /// The kernel counts CPU time for user space in hundredths of a second on every architecture that
 /// this project builds for (`USER_HZ`).
@@ -52,6 +56,38 @@ impl ProcessStats {
             open_fds: None,
         }
     }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Descriptor {
+    Descriptor { name, metric_type: MetricType::Gauge, help }
+}
+
+/// Declares the metrics of this process; they are read when they are scraped.
+///
+/// # Errors
+///
+/// A name is taken.
+pub fn register_process_metrics(registry: &Registry) -> Result<(), RegisterError> {
+    let cpu = Descriptor {
+        name: "process_cpu_seconds_total",
+        metric_type: MetricType::Counter,
+        help: "Total user and system CPU time spent in seconds.",
+    };
+    let descriptors = [
+        cpu,
+        gauge("process_open_fds", "Number of open file descriptors."),
+        gauge("process_resident_memory_bytes", "Resident memory size in bytes."),
+        gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
+    ];
+    registry.collector(&descriptors, |emit| {
+        let stats = ProcessStats::read();
+        let values = [stats.cpu_seconds, stats.open_fds, stats.resident_bytes, stats.start_seconds];
+        for (index, value) in values.into_iter().enumerate() {
+            if let Some(value) = value {
+                emit.sample(index, &[], value);
+            }
+        }
+    })
 }
 
 #[cfg(test)]

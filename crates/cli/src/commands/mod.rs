@@ -6,6 +6,7 @@ pub mod asr;
 pub mod check;
 pub mod load;
 pub mod model;
+pub mod test;
 pub mod up;
 
 /// What came of a command that did its work.

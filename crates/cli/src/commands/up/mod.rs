@@ -25,14 +25,16 @@ use self::banner::Banner;
 use self::wiring::{Parts, wire};
 use super::{Outcome, model};
 use crate::printer::Printer;
-use crate::run_group::RunGroup;
+use crate::run_group::{RunGroup, StopTimeouts};
 use crate::{folders, signals};
 
 /// The manifest that is used when none is named.
 const DEFAULT_HPA: &str = include_str!("../../../../../manifests/lightning-asr-hpa.yaml");
 
-/// What each stage gets to end; requests that workers have accepted may take this long.
-const STOP_TIMEOUT: Duration = Duration::from_secs(40);
+/// What a stage gets to end. Requests that were accepted: the five minutes that front and supervisor give
+/// them, and what a worker then takes to stop.
+const STOP_TIMEOUTS: StopTimeouts =
+    StopTimeouts { requests: Duration::from_secs(330), others: Duration::from_secs(40) };
 
 /// Workers beyond the cores that the default manifest allows: one waits while another starts.
 const SPARE_WORKERS: usize = 2;
@@ -82,7 +84,7 @@ pub async fn run(args: UpArgs, printer: Printer) -> Result<Outcome> {
     };
     let web = crate::listen::bind(args.web, "--web.listen-address").await?;
     let model_folder = model_folder(&args.model, printer).await?;
-    let mut group = RunGroup::new(STOP_TIMEOUT);
+    let mut group = RunGroup::new(STOP_TIMEOUTS);
     let parts = Parts {
         hpa: hpa.clone(),
         web,
@@ -107,7 +109,7 @@ pub async fn run(args: UpArgs, printer: Printer) -> Result<Outcome> {
         let status = wired.status;
         group.add("status line", crate::run_group::Stage::Ingress, |token| status_line::run(status, printer, token));
     }
-    group.run(signals::stop()).await?;
+    group.run(signals::stop).await?;
     Ok(Outcome::Fine)
 }
 

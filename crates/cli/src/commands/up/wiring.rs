@@ -24,19 +24,20 @@ use metrics_api::{
     Ages, ApiMetrics, Backends, BuiltinResources, Config, EmbeddedSource, Listing, LoopbackOnly, MetricsApi,
     ServerState, Settings,
 };
-use promql::{Engine, EngineOptions};
-use rules::{RuleHandle, RuleManager, RuleOptions};
-use scrape::{Job, ScrapeConfig, ScrapeHandle, ScrapeManager, ScrapeOptions};
-use storage::{Appendable, Queryable};
+use promql::EngineOptions;
+use rules::RuleOptions;
+use scrape::{Job, ScrapeConfig, ScrapeOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tsdb::{Tsdb, TsdbOptions};
+use tsdb::TsdbOptions;
 
 use super::pods::{ApiReader, KnownTargets, LocalObjects};
 use super::state_series;
 use crate::run_group::{RunGroup, Stage};
 use crate::storage_view::StorageView;
-use crate::upkeep;
+use crate::wiring::pull::PodPull;
+use crate::wiring::recorded::RecordingRules;
+use crate::wiring::{EngineSettings, WiredEngine, build_info, ended, wire_engine};
 
 /// How often the metrics API lists series: a new worker's metrics are there after a scrape and this.
 const RELIST_INTERVAL: Duration = Duration::from_secs(10);
@@ -77,17 +78,22 @@ pub(super) async fn wire(parts: Parts, group: &mut RunGroup) -> Result<Wired> {
     let loopback =
         LoopbackOnly::for_listener(web_address).context("`--web.listen-address` must be a loopback address")?;
 
-    let tsdb = open_storage(parts.storage, &clock).await?;
-    let queryable: Arc<dyn Queryable> = Arc::new(tsdb.clone());
-    let engine = Engine::new(EngineOptions { clock: Arc::clone(&clock), ..EngineOptions::default() });
-    let scrape = wire_scrape(&tsdb, &clock, &registry, group)?;
-    scrape.apply(jobs(&fleet, web_address, parts.scrape_interval)).await?;
+    let settings = EngineSettings {
+        storage: TsdbOptions::new(parts.storage),
+        storage_flag: "--storage.path",
+        query: EngineOptions::default(),
+        scrape: ScrapeOptions::default(),
+        rules: RuleOptions { external_url: format!("http://{web_address}"), ..RuleOptions::default() },
+    };
+    let wired = wire_engine(settings, &clock, &registry, group).await?;
+    wired.scrape.apply(jobs(&fleet, web_address, parts.scrape_interval)).await?;
+    let rules = rules::parse_rule_file("rules/seed.yaml", SEED_RULES, &promql::Features::DEFAULT)?;
+    let recorded = RecordingRules::default();
+    recorded.set(&rules);
+    wired.rules.apply(rules).await?;
 
-    let rules = wire_rules(&tsdb, &engine, &clock, &registry, web_address, group)?;
-    rules.apply(rules::parse_rule_file("rules/seed.yaml", SEED_RULES, &promql::Features::DEFAULT)?).await?;
-
-    let api = metrics_api(&parts.hpa, &fleet, &engine, &queryable, &scrape, &clock, &registry, parts.scrape_interval)?;
-    let reader = Arc::new(ApiReader { api: Arc::clone(&api), scrape: scrape.clone() });
+    let api = metrics_api(&parts.hpa, &fleet, &wired, recorded, &clock, &registry, parts.scrape_interval)?;
+    let reader = Arc::new(ApiReader { api: Arc::clone(&api), scrape: wired.scrape.clone() });
     let config = AutoscalerConfig { sync_period: parts.sync_period, ..AutoscalerConfig::default() };
     let autoscaler = Autoscaler::new(parts.hpa, config, Arc::clone(&fleet), reader, Arc::clone(&clock));
     let status = autoscaler.status();
@@ -95,13 +101,13 @@ pub(super) async fn wire(parts: Parts, group: &mut RunGroup) -> Result<Wired> {
     local::metrics::register(&registry, &fleet, autoscaler.wanted())?;
 
     let readiness = web::Readiness::default();
-    let mut pages = web::Parts::new(queryable, engine, Arc::clone(&clock), registry);
-    pages.targets = Some(scrape);
-    pages.rules = Some(rules);
-    pages.storage = Some(Arc::new(StorageView::new(tsdb.clone())));
+    let mut pages = web::Parts::new(wired.queryable, wired.engine, Arc::clone(&clock), registry);
+    pages.targets = Some(wired.scrape);
+    pages.rules = Some(wired.rules);
+    pages.storage = Some(Arc::new(StorageView::new(wired.tsdb)));
     pages.autoscaling = Some(status.clone());
     pages.readiness = readiness.clone();
-    pages.build = web::BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..web::BuildInfo::default() };
+    pages.build = build_info();
     let web = web::Api::new(pages)?;
     let custom = ServerState {
         provider: Arc::clone(&api) as Arc<dyn metrics_api::MetricsProvider>,
@@ -133,50 +139,7 @@ pub(super) async fn wire(parts: Parts, group: &mut RunGroup) -> Result<Wired> {
         Ok(())
     });
     group.add("web", Stage::Engine, |token| ended(web::serve(parts.web, router, token)));
-    group.add("storage", Stage::Storage, |token| upkeep::run(tsdb, token));
     Ok(Wired { web: web_address, asr: asr_address, status })
-}
-
-async fn ended(component: impl Future<Output = ()>) -> Result<()> {
-    component.await;
-    Ok(())
-}
-
-/// Opens the storage, and says what was found that is not as it was written.
-async fn open_storage(path: PathBuf, clock: &Arc<dyn Clock>) -> Result<Tsdb> {
-    let clock = Arc::clone(clock);
-    let opened = tokio::task::spawn_blocking(move || Tsdb::open(TsdbOptions::new(path), clock));
-    let (tsdb, report) = opened.await?.context("cannot open the storage; `--storage.path` names another folder")?;
-    for damage in &report.damage {
-        tracing::warn!(?damage, "the storage is damaged; everything else was read");
-    }
-    tracing::info!(samples = report.replayed_samples, segments = report.segments, "storage is open");
-    Ok(tsdb)
-}
-
-fn wire_scrape(tsdb: &Tsdb, clock: &Arc<dyn Clock>, registry: &Registry, group: &mut RunGroup) -> Result<ScrapeHandle> {
-    let appendable: Arc<dyn Appendable> = Arc::new(tsdb.clone());
-    let manager = ScrapeManager::new(ScrapeOptions::default(), appendable, Arc::clone(clock), registry)?;
-    let handle = manager.handle();
-    group.add("scrape", Stage::Engine, |token| ended(manager.run(token)));
-    Ok(handle)
-}
-
-fn wire_rules(
-    tsdb: &Tsdb,
-    engine: &Engine,
-    clock: &Arc<dyn Clock>,
-    registry: &Registry,
-    web: SocketAddr,
-    group: &mut RunGroup,
-) -> Result<RuleHandle> {
-    let options = RuleOptions { external_url: format!("http://{web}"), ..RuleOptions::default() };
-    let storage = Arc::new(tsdb.clone());
-    let manager =
-        RuleManager::new(options, engine.clone(), Arc::clone(&storage) as _, storage, Arc::clone(clock), registry)?;
-    let handle = manager.handle();
-    group.add("rules", Stage::Engine, |token| ended(manager.run(token)));
-    Ok(handle)
 }
 
 /// The workers, and this process itself.
@@ -196,20 +159,19 @@ fn jobs(fleet: &Fleet, own: SocketAddr, interval: Duration) -> Vec<Job> {
     vec![workers, itself]
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is a component that is connected here")]
 fn metrics_api(
     hpa: &HorizontalPodAutoscaler,
     fleet: &Arc<Fleet>,
-    engine: &Engine,
-    queryable: &Arc<dyn Queryable>,
-    scrape: &ScrapeHandle,
+    wired: &WiredEngine,
+    recorded: RecordingRules,
     clock: &Arc<dyn Clock>,
     registry: &Registry,
     interval: Duration,
 ) -> Result<Arc<MetricsApi>> {
     let ages = Ages::for_interval(interval);
-    let source = EmbeddedSource::new(engine.clone(), Arc::clone(queryable), ages)
-        .with_discovered(Arc::new(KnownTargets(scrape.clone())))
+    let source = EmbeddedSource::new(wired.engine.clone(), Arc::clone(&wired.queryable), ages)
+        .with_discovered(Arc::new(KnownTargets(wired.scrape.clone())))
+        .with_recorded(Arc::new(recorded))
         .covered_since(clock.now());
     let lister = LocalObjects {
         fleet: Arc::clone(fleet),
@@ -220,8 +182,7 @@ fn metrics_api(
         source: Arc::new(source),
         mapper: Arc::new(BuiltinResources),
         lister: Arc::new(lister),
-        // Workers are scraped every second: a pull would save half of that.
-        freshen: None,
+        freshen: Some(Arc::new(PodPull::new(wired.scrape.clone(), Arc::clone(&wired.queryable)))),
         clock: Arc::clone(clock),
     };
     let settings = Settings { listing: Listing::new(RELIST_INTERVAL, None)?, ages };

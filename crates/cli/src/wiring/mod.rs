@@ -1,0 +1,145 @@
+//! The engine of this process: what `up` and `server` have in common.
+//!
+//! - [`EngineSettings`], [`wire_engine`]: storage, query engine, scraping and rules, connected and given to a
+//!   run group.
+//! - [`WiredEngine`]: the handles that the caller connects further.
+//! - `storage_metrics`: what the storage says about itself.
+//! - [`pull`]: pull-through for the metrics API. [`recorded`]: the recording rules that it evaluates anew.
+//!
+//! ```text
+//! targets ─▶ scrape ─▶ storage ◀─▶ rules
+//!              │          └─▶ query engine ─▶ web, metrics API
+//!              └──────── pull ────────────────────▲
+//! ```
+//!
+//! Rule: a component is built here only if both commands have it; what they do differently is a setting.
+
+pub mod pull;
+pub mod recorded;
+mod storage_metrics;
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use datamodel::Clock;
+use datamodel::registry::Registry;
+use promql::{Engine, EngineOptions};
+use rules::{RuleHandle, RuleManager, RuleOptions};
+use scrape::{ScrapeHandle, ScrapeManager, ScrapeOptions};
+use storage::{Appendable, Queryable};
+use tsdb::{Tsdb, TsdbOptions};
+
+use crate::run_group::{RunGroup, Stage};
+use crate::{upkeep, version};
+
+/// How the engine's parts are set up.
+#[derive(Debug)]
+pub struct EngineSettings {
+    /// Where samples are kept, and for how long.
+    pub storage: TsdbOptions,
+    /// The flag that names the folder of the storage, for errors.
+    pub storage_flag: &'static str,
+    /// How queries are evaluated.
+    pub query: EngineOptions,
+    /// What all scrape jobs share.
+    pub scrape: ScrapeOptions,
+    /// How rules are evaluated.
+    pub rules: RuleOptions,
+}
+
+/// The engine's handles.
+#[derive(Clone)]
+pub struct WiredEngine {
+    /// The storage.
+    pub tsdb: Tsdb,
+    /// The storage, for readers.
+    pub queryable: Arc<dyn Queryable>,
+    /// The query engine.
+    pub engine: Engine,
+    /// Changes and shows scrape jobs.
+    pub scrape: ScrapeHandle,
+    /// Changes and shows rule groups.
+    pub rules: RuleHandle,
+}
+
+impl std::fmt::Debug for WiredEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WiredEngine").field("tsdb", &self.tsdb).finish_non_exhaustive()
+    }
+}
+
+/// Builds the engine, declares its metrics, and gives its components to the group.
+///
+/// # Errors
+///
+/// The storage cannot be opened, or a metric is declared already.
+pub async fn wire_engine(
+    settings: EngineSettings,
+    clock: &Arc<dyn Clock>,
+    registry: &Registry,
+    group: &mut RunGroup,
+) -> Result<WiredEngine> {
+    let EngineSettings { storage, storage_flag, query, scrape, rules } = settings;
+    declare_process(registry)?;
+    let limits = storage_metrics::Limits::of(&storage);
+    let tsdb = open_storage(storage, storage_flag, clock).await?;
+    let readable: Arc<dyn Queryable> = Arc::new(tsdb.clone());
+    let writable: Arc<dyn Appendable> = Arc::new(tsdb.clone());
+    let engine = Engine::new(EngineOptions { clock: Arc::clone(clock), ..query });
+
+    let scrape = ScrapeManager::new(scrape, Arc::clone(&writable), Arc::clone(clock), registry)?;
+    let rules = RuleManager::new(rules, engine.clone(), Arc::clone(&readable), writable, Arc::clone(clock), registry)?;
+    let (scrape_handle, rules_handle) = (scrape.handle(), rules.handle());
+    group.add("scrape", Stage::Engine, |token| ended(scrape.run(token)));
+    group.add("rules", Stage::Engine, |token| ended(rules.run(token)));
+    let kept = tsdb.clone();
+    group.add("storage", Stage::Storage, |token| upkeep::run(kept, token));
+    storage_metrics::register(registry, tsdb.clone(), limits)?;
+    Ok(WiredEngine { tsdb, queryable: readable, engine, scrape: scrape_handle, rules: rules_handle })
+}
+
+/// A component that cannot fail, for the run group.
+///
+/// # Errors
+///
+/// Never.
+pub async fn ended(component: impl Future<Output = ()>) -> Result<()> {
+    component.await;
+    Ok(())
+}
+
+/// Opens the storage, and says what was found that is not as it was written.
+async fn open_storage(options: TsdbOptions, flag: &'static str, clock: &Arc<dyn Clock>) -> Result<Tsdb> {
+    let clock = Arc::clone(clock);
+    let opened = tokio::task::spawn_blocking(move || Tsdb::open(options, clock));
+    let (tsdb, report) =
+        opened.await?.with_context(|| format!("cannot open the storage; `{flag}` names another folder"))?;
+    for damage in &report.damage {
+        tracing::warn!(?damage, "the storage is damaged; everything else was read");
+    }
+    if report.lost_batches + report.lost_samples > 0 {
+        let (batches, samples) = (report.lost_batches, report.lost_samples);
+        tracing::warn!(batches, samples, "batches and single samples that build on damaged bytes are lost");
+    }
+    tracing::info!(samples = report.replayed_samples, segments = report.segments, "storage is open");
+    Ok(tsdb)
+}
+
+/// What every Prometheus says about its process and its build.
+fn declare_process(registry: &Registry) -> Result<()> {
+    asr::server::register_process_metrics(registry)?;
+    let build = registry.gauge_family(
+        "prometheus_build_info",
+        "A metric with a constant '1' value labeled by version and revision from which the server was built.",
+        ["version", "revision"],
+    )?;
+    build.with([version::VERSION, version::COMMIT]).set(1.0);
+    Ok(())
+}
+
+/// The build, as the HTTP API tells it.
+#[must_use]
+pub fn build_info() -> web::BuildInfo {
+    let revision = version::COMMIT.to_owned();
+    web::BuildInfo { version: version::VERSION.to_owned(), revision, ..web::BuildInfo::default() }
+}
