@@ -25,24 +25,33 @@ pub const MAX_TARGETS: usize = 100_000;
 /// The document is malformed, has unknown keys, or too many targets; all errors at once, with positions.
 pub fn parse_groups(origin: &str, origin_label: &str, text: &str) -> Result<Vec<TargetGroup>, yaml::Errors> {
     yaml::decode(origin, text, |node, report| {
-        let groups = list(group)(node, report)?;
+        let mut groups = list(group)(node, report)?;
         let count: usize = groups.iter().map(|(targets, _)| targets.len()).sum();
         if count > MAX_TARGETS {
             report.error(node, format!("{count} targets are more than {MAX_TARGETS}"));
             return None;
         }
-        let named = |(index, (targets, labels)): (usize, Group)| {
-            let origin_pair = [(origin_label.to_owned(), origin.to_owned())];
-            let labels = Labels::from_pairs(labels.into_iter().chain(origin_pair));
-            TargetGroup { source: format!("{origin}:{index}").into(), labels, targets }
-        };
-        Some(groups.into_iter().enumerate().map(named).collect())
+        for (_, labels) in &mut groups {
+            labels.push((origin_label.to_owned(), origin.to_owned()));
+        }
+        Some(to_groups(origin, groups))
     })
 }
 
-type Group = (Vec<Labels>, Vec<(String, String)>);
+/// Targets and labels of a group, as its text says them.
+pub(crate) type Group = (Vec<Labels>, Vec<(String, String)>);
 
-fn group(node: &Node, report: &mut Report) -> Option<Group> {
+/// Groups with the sources `origin:0`, `origin:1`, …
+pub(crate) fn to_groups(origin: &str, groups: Vec<Group>) -> Vec<TargetGroup> {
+    let named = |(index, (targets, labels)): (usize, Group)| {
+        let labels = Labels::from_pairs(labels);
+        TargetGroup { source: format!("{origin}:{index}").into(), labels, targets }
+    };
+    groups.into_iter().enumerate().map(named).collect()
+}
+
+/// Reads one group.
+pub(crate) fn group(node: &Node, report: &mut Report) -> Option<Group> {
     if node.is_null() {
         report.expected(node, "a group with `targets`");
         return None;

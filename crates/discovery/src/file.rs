@@ -38,6 +38,11 @@ pub struct FileDiscoverer {
     poll_interval: Duration,
 }
 
+/// Whether a pattern can be served.
+pub(crate) fn check_pattern(pattern: &str) -> Result<(), PatternError> {
+    Pattern::new(pattern).map(|_pattern| ())
+}
+
 impl FileDiscoverer {
     /// Watches the files that match the patterns; `refresh_interval` is the longest time between two
     /// looks at them (5 s at most are waited in any case).

@@ -1,5 +1,6 @@
 //! Finding what is to be scraped: groups of targets, and the trait of those who find them.
 //!
+//! - [`discovery_configs`]: `*_sd_configs` of a configuration file, each a [`DiscoveryConfig`].
 //! - [`TargetGroup`]: targets that come and go together, under one source.
 //! - [`Discoverer`]: watches a source and reports its groups through [`Updates`].
 //! - [`StaticDiscoverer`]: groups written in a configuration file.
@@ -17,6 +18,7 @@
 //! Rule: a discoverer reports what is there; what of it is scraped, and how, is decided by relabelling.
 #![forbid(unsafe_code)]
 
+mod config;
 mod dns;
 mod document;
 mod file;
@@ -28,6 +30,9 @@ mod metrics;
 mod updates;
 mod watched;
 
+pub use config::{
+    DecodeContext, DecodeDiscovery, DiscoveryConfig, DiscoveryContext, DiscoveryError, OtherKind, discovery_configs,
+};
 pub use dns::{DnsDiscoverer, DnsError, META_DNS_NAME, MessageError, RecordType, Resolver, ResolverConfig};
 pub use document::{MAX_TARGETS, parse_groups};
 pub use file::{FileDiscoverer, MAX_POLL_INTERVAL, META_FILEPATH};

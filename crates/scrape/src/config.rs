@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use datamodel::exposition::Format;
 use datamodel::relabel::{RelabelConfig, RelabelError, RelabelRule};
 use datamodel::time::format_duration;
+use http_client::HttpClientConfig;
 
 use crate::error::describe;
+use crate::protocol::{NameEscaping, NameValidation, ScrapeProtocol};
 
 /// Bytes of a page, decompressed, when `body_size_limit` is not set. A worker's page has some 6 KB, the
 /// largest exporters that are known send a few tens of MB.
@@ -111,10 +112,23 @@ pub struct ScrapeConfig {
     pub honor_timestamps: bool,
     /// Whether a compressed page is asked for.
     pub enable_compression: bool,
-    /// Whether redirects are followed; otherwise they are an error.
-    pub follow_redirects: bool,
+    /// The formats that are asked for, best first.
+    pub scrape_protocols: Vec<ScrapeProtocol>,
     /// The format of a page without a usable content type. None: such a page is refused.
-    pub fallback_format: Option<Format>,
+    pub fallback_scrape_protocol: Option<ScrapeProtocol>,
+    /// Whether a series with timestamps of its own ends by a marker too when it is gone.
+    pub track_timestamps_staleness: bool,
+    /// Which names of metrics and labels are taken.
+    pub metric_name_validation: NameValidation,
+    /// How targets are asked to spell the others; none: as the validation suggests.
+    pub metric_name_escaping: Option<NameEscaping>,
+    /// Whether the series about limits are written: `scrape_timeout_seconds`, `scrape_sample_limit`,
+    /// `scrape_body_size_bytes`.
+    pub extra_scrape_metrics: bool,
+    /// Dropped targets that are kept for display; zero: our own bound.
+    pub keep_dropped_targets: usize,
+    /// TLS, credentials, proxies, headers, and whether redirects are followed.
+    pub http: HttpClientConfig,
     /// Rules on the labels of targets.
     pub relabel_configs: Vec<RelabelConfig>,
     /// Rules on the labels of samples.
@@ -135,8 +149,14 @@ impl Default for ScrapeConfig {
             honor_labels: false,
             honor_timestamps: true,
             enable_compression: true,
-            follow_redirects: true,
-            fallback_format: None,
+            scrape_protocols: ScrapeProtocol::DEFAULT.to_vec(),
+            fallback_scrape_protocol: None,
+            track_timestamps_staleness: false,
+            metric_name_validation: NameValidation::Utf8,
+            metric_name_escaping: None,
+            extra_scrape_metrics: false,
+            keep_dropped_targets: 0,
+            http: HttpClientConfig::default(),
             relabel_configs: Vec::new(),
             metric_relabel_configs: Vec::new(),
             limits: ScrapeLimits::default(),
@@ -167,6 +187,10 @@ impl ScrapeConfig {
         }
         if self.scheme == Scheme::Https {
             problems.push(ConfigProblem::Https);
+        }
+        let plain = HttpClientConfig { follow_redirects: self.http.follow_redirects, ..HttpClientConfig::default() };
+        if self.http != plain {
+            problems.push(ConfigProblem::HttpClient);
         }
         let relabel = compile("relabel_configs", &self.relabel_configs, &mut problems);
         let metric_relabel = compile("metric_relabel_configs", &self.metric_relabel_configs, &mut problems);
@@ -200,6 +224,14 @@ pub struct CheckedConfig {
 }
 
 impl CheckedConfig {
+    /// How targets are asked to spell names that are not taken as they are.
+    pub(crate) fn escaping(&self) -> NameEscaping {
+        self.config.metric_name_escaping.unwrap_or(match self.config.metric_name_validation {
+            NameValidation::Utf8 => NameEscaping::AllowUtf8,
+            NameValidation::Legacy => NameEscaping::Underscores,
+        })
+    }
+
     /// The job as it was given.
     #[must_use]
     pub const fn config(&self) -> &ScrapeConfig {
@@ -234,6 +266,9 @@ pub enum ConfigProblem {
     /// TLS is not there yet.
     #[error("`scheme: https` is not supported yet")]
     Https,
+    /// Nor are credentials and proxies.
+    #[error("TLS, credentials, proxies and headers are not supported yet")]
+    HttpClient,
     /// A relabelling rule is refused.
     #[error("`{key}[{index}]`: {}", describe(source))]
     Relabel {

@@ -67,6 +67,14 @@ pub enum ScrapeError {
     /// Relabelling took the metric name away.
     #[error("no metric name after relabelling: line {0}")]
     NoMetricName(u32),
+    /// A name that the validation scheme of the job does not take.
+    #[error("name is not valid under `metric_name_validation_scheme: legacy`: `{name}`, line {line}")]
+    Name {
+        /// The name, at most 50 characters of it.
+        name: String,
+        /// Line of the page.
+        line: u32,
+    },
     /// Too many samples.
     #[error("sample limit exceeded: {samples} samples, limit {limit}")]
     SampleLimit {

@@ -28,12 +28,6 @@ use crate::body::BodyReader;
 use crate::error::ScrapeError;
 use crate::url::TargetUrl;
 
-/// The formats that we parse, best first.
-const ACCEPT_FORMATS: HeaderValue = HeaderValue::from_static(
-    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
-     text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
-);
-
 const SCRAPE_TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
 /// Redirects that are followed for one scrape, as Go's client does.
@@ -75,6 +69,7 @@ impl Connector for TcpConnector {
 #[derive(Clone, Debug)]
 pub(crate) struct PageRequest {
     pub(crate) url: TargetUrl,
+    pub(crate) accept: HeaderValue,
     pub(crate) enable_compression: bool,
     pub(crate) follow_redirects: bool,
     pub(crate) body_bound: usize,
@@ -197,7 +192,7 @@ impl Fetcher {
         Request::get(url.path_and_query())
             .header(HOST, url.authority())
             .header(USER_AGENT, &self.user_agent)
-            .header(ACCEPT, ACCEPT_FORMATS)
+            .header(ACCEPT, &request.accept)
             .header(ACCEPT_ENCODING, if request.enable_compression { "gzip" } else { "identity" })
             .header(SCRAPE_TIMEOUT_HEADER, timeout.as_secs_f64().to_string())
             .body(Empty::new())

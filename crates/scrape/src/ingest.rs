@@ -23,14 +23,27 @@ use crate::pull::{PulledRow, PulledSample};
 /// How far in the future the timestamp of a sample may lie, as upstream.
 const MAX_AHEAD: Duration = Duration::from_secs(600);
 
-/// The series about each scrape, in the order in which they are written.
-const REPORT_NAMES: [&str; 5] = [
+/// The series about each scrape, in the order in which they are written; the last three where the job asks
+/// for them.
+const REPORT_NAMES: [&str; 8] = [
     "up",
     "scrape_duration_seconds",
     "scrape_samples_scraped",
     "scrape_samples_post_metric_relabeling",
     "scrape_series_added",
+    "scrape_timeout_seconds",
+    "scrape_sample_limit",
+    "scrape_body_size_bytes",
 ];
+const USUAL_REPORTS: usize = 5;
+
+/// What the series about limits say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LimitReport {
+    pub(crate) timeout: Duration,
+    /// As it is configured: zero for none.
+    pub(crate) sample_limit: usize,
+}
 
 /// A page that came, with the format it declares.
 #[derive(Debug)]
@@ -98,17 +111,20 @@ pub(crate) struct Ingest {
     scrape: u64,
     /// The series that get a marker when they are gone.
     live: Vec<EntryId>,
-    report: [ReportSeries; 5],
+    report: Vec<ReportSeries>,
+    limit_report: Option<LimitReport>,
 }
 
 impl Ingest {
-    pub(crate) fn new(rules: Arc<SampleRules>) -> Self {
-        let report = REPORT_NAMES.map(|name| {
+    pub(crate) fn new(rules: Arc<SampleRules>, limit_report: Option<LimitReport>) -> Self {
+        let report = |name: &&str| {
             let mut labels = LabelsBuilder::new(&rules.target_labels);
             labels.set(METRIC_NAME, name);
             ReportSeries { labels: labels.build(), series: None }
-        });
-        Self { rules, cache: ScrapeCache::default(), group: None, scrape: 0, live: Vec::new(), report }
+        };
+        let count = if limit_report.is_some() { REPORT_NAMES.len() } else { USUAL_REPORTS };
+        let report = REPORT_NAMES.iter().take(count).map(report).collect();
+        Self { rules, cache: ScrapeCache::default(), group: None, scrape: 0, live: Vec::new(), report, limit_report }
     }
 
     /// Writes one scrape: its samples and markers, or after a failure only markers, and its report.
@@ -121,6 +137,11 @@ impl Ingest {
     ) -> ScrapeReport {
         self.scrape += 1;
         let mut appender = storage.appender();
+        let body_size = match &page {
+            Ok(page) => page.body.len() as f64,
+            Err(ScrapeError::BodySize(_)) => -1.0,
+            Err(_) => 0.0,
+        };
         let (row, mut result) = match page {
             Ok(page) => read_page(&page.body, page.format, &self.rules, &self.cache),
             Err(error) => (Row::default(), Err(error)),
@@ -141,7 +162,10 @@ impl Ingest {
         }
         let duration = started.elapsed();
         let up = if result.is_ok() { 1.0 } else { 0.0 };
-        let values = [up, duration.as_secs_f64(), scraped as f64, kept as f64, batch.added as f64];
+        let mut values = vec![up, duration.as_secs_f64(), scraped as f64, kept as f64, batch.added as f64];
+        if let Some(limits) = self.limit_report {
+            values.extend([limits.timeout.as_secs_f64(), limits.sample_limit as f64, body_size]);
+        }
         let written = self.append_report(appender.as_mut(), at, &values);
         let committed = written.and_then(|()| self.commit(appender, &mut batch));
         let error = result.err().or(committed.err().map(ScrapeError::Append));
@@ -156,7 +180,7 @@ impl Ingest {
         let mut appender = storage.appender();
         let mut batch = Batch { markers: std::mem::take(&mut self.live), ..Batch::default() };
         self.append_markers(appender.as_mut(), at, &mut batch)?;
-        let written = self.append_report(appender.as_mut(), at, &[STALE_NAN; 5]);
+        let written = self.append_report(appender.as_mut(), at, &[STALE_NAN; REPORT_NAMES.len()]);
         written.and_then(|()| self.commit(appender, &mut batch)).map_err(ScrapeError::Append)
     }
 
@@ -225,7 +249,8 @@ impl Ingest {
                 Ok(()) => batch.added += u64::from(is_new),
                 Err(error) => batch.refused.count(error)?,
             }
-            if own.is_none() && entry.series.is_some() && entry.tracked != self.scrape {
+            if (own.is_none() || self.rules.track_timestamps) && entry.series.is_some() && entry.tracked != self.scrape
+            {
                 entry.tracked = self.scrape;
                 live.push(id);
             }
@@ -272,12 +297,7 @@ impl Ingest {
         Ok(())
     }
 
-    fn append_report(
-        &mut self,
-        appender: &mut dyn Appender,
-        at: Timestamp,
-        values: &[f64; 5],
-    ) -> Result<(), AppendError> {
+    fn append_report(&mut self, appender: &mut dyn Appender, at: Timestamp, values: &[f64]) -> Result<(), AppendError> {
         let group = *self.group.get_or_insert_with(|| appender.create_group());
         for (report, value) in self.report.iter_mut().zip(values) {
             let mut ignored = Refused::default();

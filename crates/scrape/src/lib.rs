@@ -1,6 +1,7 @@
 //! Scraping: which targets, how often, within which limits, and what becomes of their pages.
 //!
 //! - [`ScrapeManager`]: all jobs; its [`ScrapeHandle`] tells what every target is doing, and pulls.
+//! - [`scrape_config`]: a job of a configuration file, with the discoveries that find its targets.
 //! - `pool`: a job: targets from discovery, relabelled and deduplicated.
 //! - `scrape_loop`: a target: when it is scraped, and what is written when it fails or goes.
 //! - `fetch`, `body`: a page over HTTP; `page`: a page read into a row; `ingest`, `cache`: a row into storage.
@@ -19,6 +20,7 @@
 mod body;
 mod cache;
 mod config;
+mod decode;
 mod error;
 mod fetch;
 mod ingest;
@@ -27,6 +29,7 @@ mod metrics;
 mod overlay;
 mod page;
 mod pool;
+mod protocol;
 mod pull;
 mod scrape_loop;
 mod target;
@@ -36,10 +39,12 @@ pub use config::{
     CheckedConfig, ConfigError, ConfigErrors, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SAMPLE_LIMIT,
     DEFAULT_TARGET_LIMIT, Scheme, ScrapeConfig, ScrapeLimits,
 };
+pub use decode::{JobConfig, ScrapeDefaults, scrape_config, scrape_defaults};
 pub use error::{ScrapeError, describe};
 pub use fetch::{ConnectFuture, Connector, Stream, TcpConnector};
 pub use manager::{Job, ManagerError, ScrapeHandle, ScrapeManager, ScrapeOptions};
 pub use overlay::FreshOverlay;
+pub use protocol::{NameEscaping, NameValidation, ScrapeProtocol};
 pub use pull::{PULL_BUDGET, PULL_SPACING, PullOutcome, PullSkip, PulledRow, PulledSample, PulledTarget};
 pub use target::{DroppedTarget, PoolStatus, TargetError, TargetHealth, TargetStatus};
 pub use url::TargetUrl;

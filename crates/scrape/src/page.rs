@@ -15,6 +15,7 @@ use datamodel::{Labels, LabelsBuilder, METRIC_NAME, Metadata, MetricType, Timest
 use crate::cache::{Cursor, EntryId, ScrapeCache};
 use crate::config::ScrapeLimits;
 use crate::error::ScrapeError;
+use crate::protocol::NameValidation;
 
 /// Lines dropped by relabelling that the cache remembers; more of them are parsed anew each time.
 const MAX_DROPPED: usize = 100_000;
@@ -26,6 +27,9 @@ pub(crate) struct SampleRules {
     pub(crate) target_labels: Labels,
     pub(crate) honor_labels: bool,
     pub(crate) honor_timestamps: bool,
+    /// Whether series with timestamps of their own end by a marker too.
+    pub(crate) track_timestamps: bool,
+    pub(crate) validation: NameValidation,
     pub(crate) relabel: Vec<RelabelRule>,
     pub(crate) limits: ScrapeLimits,
 }
@@ -203,6 +207,9 @@ impl SampleRules {
         if labels.metric_name().is_none() {
             return Err(ScrapeError::NoMetricName(line.line));
         }
+        if self.validation == NameValidation::Legacy {
+            check_names(&labels, line.line)?;
+        }
         self.check_limits(&labels)?;
         Ok(Some(labels))
     }
@@ -246,5 +253,20 @@ impl SampleRules {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses names that are not of the old form.
+fn check_names(labels: &Labels, line: u32) -> Result<(), ScrapeError> {
+    let is_legacy = |name: &str, colons: bool| {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || (colons && byte == b':');
+        !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(valid)
+    };
+    let metric_name = labels.metric_name().unwrap_or_default();
+    let name = (!is_legacy(metric_name, true)).then_some(metric_name);
+    let name = name.or_else(|| labels.iter().map(|(name, _)| name).find(|name| !is_legacy(name, false)));
+    match name {
+        Some(name) => Err(ScrapeError::Name { name: name.chars().take(50).collect(), line }),
+        None => Ok(()),
     }
 }

@@ -239,6 +239,10 @@ impl ScrapePool {
 
     /// The targets that the groups make, and those that relabelling drops (some of them, and their number).
     fn wanted(&self) -> (BTreeMap<TargetKey, TargetSpec>, (Vec<DroppedTarget>, usize)) {
+        let kept = match self.job.config.config().keep_dropped_targets {
+            0 => MAX_DROPPED_KEPT,
+            limit => limit.min(MAX_DROPPED_KEPT),
+        };
         let mut wanted = BTreeMap::new();
         let mut dropped = Vec::new();
         let mut dropped_count = 0;
@@ -252,7 +256,7 @@ impl ScrapePool {
                     }
                     Ok(Discovered::Dropped(discovered_labels)) => {
                         dropped_count += 1;
-                        if dropped.len() < MAX_DROPPED_KEPT {
+                        if dropped.len() < kept {
                             dropped.push(DroppedTarget { scrape_pool: Arc::clone(&self.name), discovered_labels });
                         }
                     }

@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{ScrapeError, describe};
 use crate::fetch::{Fetcher, PageRequest};
-use crate::ingest::{Ingest, ScrapeReport, TypedPage};
+use crate::ingest::{Ingest, LimitReport, ScrapeReport, TypedPage};
 use crate::manager::Shared;
 use crate::page::SampleRules;
 use crate::pool::JobState;
+use crate::protocol::{ScrapeProtocol, accept_header};
 use crate::pull::{PULL_BUDGET, PullOutcome, PullQueue, PullRequest, PullSkip, answer};
 use crate::target::{TargetHealth, TargetState};
 
@@ -74,17 +75,23 @@ impl ScrapeLoop {
             target_labels: state.spec.labels.clone(),
             honor_labels: config.honor_labels,
             honor_timestamps: config.honor_timestamps,
+            track_timestamps: config.track_timestamps_staleness,
+            validation: config.metric_name_validation,
             relabel: job.config.metric_relabel.clone(),
             limits: config.limits,
         };
         let request = PageRequest {
             url: state.spec.url.clone(),
+            accept: accept_header(&config.scrape_protocols, job.config.escaping()),
             enable_compression: config.enable_compression,
-            follow_redirects: config.follow_redirects,
+            follow_redirects: config.http.follow_redirects,
             body_bound: config.limits.body_bound(),
         };
         let fetcher = Fetcher::new(Arc::clone(&shared.connector), shared.user_agent.clone());
-        let ingest = Some(Box::new(Ingest::new(Arc::new(rules))));
+        let limit_report = config
+            .extra_scrape_metrics
+            .then_some(LimitReport { timeout: state.spec.timeout, sample_limit: config.limits.sample_limit });
+        let ingest = Some(Box::new(Ingest::new(Arc::new(rules), limit_report)));
         Self {
             state,
             job,
@@ -181,7 +188,7 @@ impl ScrapeLoop {
             return Err(ScrapeError::TargetLimit { targets, limit });
         }
         let page = self.fetcher.fetch(&self.request, timeout).await?;
-        let fallback = self.job.config.config().fallback_format;
+        let fallback = self.job.config.config().fallback_scrape_protocol.and_then(ScrapeProtocol::format);
         let format = match Format::from_content_type(&page.content_type) {
             Ok(format) => format,
             Err(error) => fallback.ok_or(error)?,

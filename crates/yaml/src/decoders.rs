@@ -76,6 +76,12 @@ pub fn duration(node: &Node, report: &mut Report) -> Option<Duration> {
     parse_duration(&scalar.text).map_err(|cause| report.error(node, cause.to_string())).ok()
 }
 
+/// A size in bytes as Prometheus spells it: `512MB`; see [`parse_size`](crate::parse_size).
+pub fn size(node: &Node, report: &mut Report) -> Option<u64> {
+    let scalar = scalar(node, report, "a size")?;
+    crate::size::parse_size(&scalar.text).map_err(|cause| report.error(node, cause.to_string())).ok()
+}
+
 /// Any scalar whose text is a `T`; its error is reported as it prints.
 pub fn parsed<T: FromStr<Err: Display>>(node: &Node, report: &mut Report) -> Option<T> {
     let scalar = scalar(node, report, "a text or number")?;

@@ -4,6 +4,7 @@
 //! - [`decode`]: text to a value in one step, by a decoder: any
 //!   `FnMut(&Node, &mut Report) -> Option<T>`. The ready-made ones are in [`decoders`].
 //! - [`mapping`]: the decoder of a struct; it takes a [`Fields`] view, which refuses unknown keys.
+//! - [`relabel_configs`], [`parse_size`]: what many sections of Prometheus' configuration have.
 //! - [`Errors`]: everything that is wrong, one line each: `FILE:LINE:COL: path: message`.
 //!
 //! ```
@@ -38,14 +39,18 @@ mod error;
 mod fields;
 mod node;
 mod parser;
+mod relabel;
 mod report;
+mod size;
 mod suggest;
 
 pub use error::{Error, Errors};
 pub use fields::{Fields, mapping};
 pub use node::{Entry, Key, Kind, Node, Position, Scalar, Style};
 pub use parser::{Document, MAX_BYTES, MAX_DEPTH, MAX_NODES};
+pub use relabel::{relabel_config, relabel_configs};
 pub use report::Report;
+pub use size::{SizeError, parse_size};
 pub use suggest::nearest;
 
 /// Parses a text that holds one document. A text without a document is a null scalar.

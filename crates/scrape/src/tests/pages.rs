@@ -1,8 +1,8 @@
-use datamodel::exposition::Format;
 use datamodel::relabel::{RelabelAction, RelabelConfig};
+use http_client::HttpClientConfig;
 
 use super::{Answer, INTERVAL, World, config, show};
-use crate::{ScrapeConfig, ScrapeLimits};
+use crate::{NameValidation, ScrapeConfig, ScrapeLimits, ScrapeProtocol};
 
 #[tokio::test(start_paused = true)]
 async fn label_of_the_page_that_the_target_has_is_renamed() {
@@ -46,6 +46,48 @@ async fn explicit_timestamp_is_kept_and_its_series_gets_no_marker() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn explicit_timestamp_may_be_tracked_and_ends_by_a_marker() {
+    let config = ScrapeConfig { track_timestamps_staleness: true, ..config() };
+    let world = World::start(config, &[("a", "m 1 1000000000000\n")]).await;
+    let from = world.scraped("a").await;
+    world.net.page("a", "n 1\n");
+    world.pass(INTERVAL).await;
+    let ended = (from - 1_000_000_000_000) / 1000 + 10;
+    let lines = show(world.storage.as_ref(), "m", 1_000_000_000_000);
+    assert!(lines[0].starts_with(&format!("m{{instance=\"a:1\"}} 1@0 stale@{ended}")), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_of_the_new_form_fail_where_only_the_old_is_taken() {
+    let config = ScrapeConfig { metric_name_validation: NameValidation::Legacy, ..config() };
+    let world = check(config, "m 1\n{\"m.x\"} 2\n", &[]).await;
+    let error = "name is not valid under `metric_name_validation_scheme: legacy`: `m.x`, line 2";
+    assert_eq!(world.status("a").last_error, error);
+    let accept = world.net.last_request("a").headers["accept"].to_str().unwrap().to_owned();
+    assert!(accept.contains("version=1.0.0;escaping=underscores;"), "{accept}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn series_about_limits_are_written_where_they_are_asked_for() {
+    let limits = ScrapeLimits { sample_limit: 7, body_size_limit: 100, ..ScrapeLimits::default() };
+    let world = World::start(ScrapeConfig { extra_scrape_metrics: true, limits, ..config() }, &[("a", "m 1\n")]).await;
+    let from = world.scraped("a").await;
+    world.net.page("a", &"m 1\n".repeat(100));
+    world.pass(INTERVAL).await;
+    world.net.set("a", Answer { status: 500, ..Answer::default() });
+    world.pass(INTERVAL).await;
+    world.check(
+        "scrape_(timeout_seconds|sample_limit|body_size_bytes)",
+        from,
+        &[
+            "scrape_body_size_bytes{instance=\"a:1\"} 4@0 -1@10 0@20",
+            "scrape_sample_limit{instance=\"a:1\"} 7@0 7@10 7@20",
+            "scrape_timeout_seconds{instance=\"a:1\"} 5@0 5@10 5@20",
+        ],
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn explicit_timestamp_is_replaced_where_it_is_not_honored() {
     let config = ScrapeConfig { honor_timestamps: false, ..config() };
     check(config, "m 1 1000000000000\n", &["m{instance=\"a:1\"} 1@0"]).await;
@@ -85,11 +127,11 @@ async fn openmetrics_page_is_read() {
 
 #[tokio::test(start_paused = true)]
 async fn page_without_content_type_needs_a_fallback() {
-    for (fallback_format, error) in [
+    for (fallback_scrape_protocol, error) in [
         (None, "no content type: set `fallback_scrape_protocol` if the target cannot send one"),
-        (Some(Format::PrometheusText004), ""),
+        (Some(ScrapeProtocol::PrometheusText004), ""),
     ] {
-        let world = World::start(ScrapeConfig { fallback_format, ..config() }, &[("a", "")]).await;
+        let world = World::start(ScrapeConfig { fallback_scrape_protocol, ..config() }, &[("a", "")]).await;
         world.net.set("a", Answer { content_type: "", body: "m 1\n".to_owned(), ..Answer::default() });
         world.scraped("a").await;
         assert_eq!(world.status("a").last_error, error);
@@ -168,7 +210,8 @@ async fn redirects_are_followed_or_refused_by_name() {
     let error = "redirect is not followed: too many redirects: `http://a:1/metrics`";
     assert_eq!(world.status("a").last_error, error);
 
-    let config = ScrapeConfig { follow_redirects: false, ..config() };
+    let http = HttpClientConfig { follow_redirects: false, ..HttpClientConfig::default() };
+    let config = ScrapeConfig { http, ..config() };
     let world = World::start(config, &[("a", ""), ("b", "m 7\n")]).await;
     world.net.set("a", redirect("/other"));
     world.scraped("a").await;

@@ -15,6 +15,7 @@ use crate::ScrapeLimits;
 use crate::error::ScrapeError;
 use crate::ingest::{Ingest, TypedPage};
 use crate::page::SampleRules;
+use crate::protocol::NameValidation;
 
 /// A page: lines of series number, spelling and value; none for a failed scrape.
 type Page = Option<Vec<(u8, bool, u16)>>;
@@ -28,7 +29,7 @@ proptest! {
     #[test]
     fn storage_holds_what_pages_said_and_markers_where_series_ended(pages in proptest::collection::vec(page(), 1..8)) {
         let storage = MemoryStorage::new();
-        let mut ingest = Ingest::new(Arc::new(rules()));
+        let mut ingest = Ingest::new(Arc::new(rules()), None);
         let mut expected: BTreeMap<u8, String> = BTreeMap::new();
         let mut live: BTreeMap<u8, u16> = BTreeMap::new();
         for (second, page) in (1_i64..).zip(&pages) {
@@ -62,7 +63,7 @@ proptest! {
     #[test]
     fn hostile_bytes_make_no_series(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let storage = MemoryStorage::new();
-        let mut ingest = Ingest::new(Arc::new(rules()));
+        let mut ingest = Ingest::new(Arc::new(rules()), None);
         let page = TypedPage { body, format: Format::OpenMetrics100 };
         let report = ingest.scrape(&storage, Ok(page), Timestamp::from_unix_ms(1000), Instant::now());
         prop_assert!(report.error.is_some(), "no `# EOF`");
@@ -72,6 +73,8 @@ proptest! {
 
 fn rules() -> SampleRules {
     SampleRules {
+        track_timestamps: false,
+        validation: NameValidation::Utf8,
         target_labels: Labels::empty(),
         honor_labels: false,
         honor_timestamps: true,
