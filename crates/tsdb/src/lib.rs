@@ -2,6 +2,7 @@
 //!
 //! - [`Tsdb`]: opens a folder; [`storage::Appendable`] and [`storage::Queryable`].
 //! - [`TsdbOptions`], [`OpenReport`], [`OpenError`], [`Damage`]: how it is opened and what was found.
+//! - [`Tsdb::export_blocks`], [`Tsdb::import_block`], [`list_blocks`]: blocks of Prometheus.
 //! - [`Stats`], [`Cardinality`]: figures for metrics and the status page.
 //!
 //! ```text
@@ -11,6 +12,7 @@
 //! Rule: nothing here spawns, reads the ambient clock or knows of scrapes, rules or HTTP: the owner calls
 //! [`Tsdb::maintain`].
 mod append;
+mod block;
 mod bytes;
 mod codec;
 mod db;
@@ -34,6 +36,7 @@ mod upkeep;
 mod wal;
 
 pub use append::Durable;
+pub use block::{BlockError, BlockInfo, ExportOptions, Imported, Progress, list_blocks};
 pub use db::Tsdb;
 pub use options::{Damage, OpenError, OpenReport, TsdbOptions};
 pub use stats::{Cardinality, Count, Stats};

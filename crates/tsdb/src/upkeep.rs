@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use datamodel::sample::STALE_NAN_BITS;
@@ -70,6 +70,16 @@ impl Upkeep {
     pub(crate) const fn new(next_number: u64) -> Self {
         Self { next_number, pending: None, saved_exemplars: 0, failed_at: None }
     }
+
+    /// The number of the next segment.
+    pub(crate) const fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    /// The next segment is there.
+    pub(crate) const fn take_number(&mut self) {
+        self.next_number += 1;
+    }
 }
 
 fn failed(action: &str, path: &Path) -> impl FnOnce(io::Error) -> AppendError {
@@ -78,16 +88,20 @@ fn failed(action: &str, path: &Path) -> impl FnOnce(io::Error) -> AppendError {
 }
 
 impl Inner {
+    pub(crate) fn upkeep(&self) -> MutexGuard<'_, Upkeep> {
+        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a step failed a short time ago.
     pub(crate) fn upkeep_rests(&self) -> bool {
         let now = self.clock.now();
-        let failed_at = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).failed_at;
+        let failed_at = self.upkeep().failed_at;
         failed_at.is_some_and(|failed_at| failed_at <= now && now.since(failed_at) < REST)
     }
 
     pub(crate) fn let_upkeep_rest(&self) {
         self.counters.failed_upkeep.fetch_add(1, Ordering::Relaxed);
-        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).failed_at = Some(self.clock.now());
+        self.upkeep().failed_at = Some(self.clock.now());
     }
 
     /// Whether the head is to be sealed now.
@@ -95,7 +109,7 @@ impl Inner {
         let now = self.clock.now();
         let oldest = self.writer().oldest_batch;
         let is_old = oldest.is_some_and(|oldest| now.since(oldest) >= self.options.seal_interval);
-        let pending = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).pending.is_some();
+        let pending = self.upkeep().pending.is_some();
         let (samples, series) = (self.head().samples_len(), self.head().series_len() as u64);
         // Near its limit of bytes the head is sealed early, as long as that frees more than labels.
         let near =
@@ -115,7 +129,7 @@ impl Inner {
 
     /// Seals the head: everything that was committed before the call is in a segment after it.
     pub(crate) fn seal(&self) -> Result<(), AppendError> {
-        let mut upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut upkeep = self.upkeep();
         if let Some(pending) = upkeep.pending.take() {
             self.write_seal(&mut upkeep, pending)?;
         }
@@ -186,7 +200,7 @@ impl Inner {
         Ok(())
     }
 
-    fn open_written(&self, path: &Path, number: u64) -> Result<Arc<Segment>, AppendError> {
+    pub(crate) fn open_written(&self, path: &Path, number: u64) -> Result<Arc<Segment>, AppendError> {
         let opened = Segment::open(self.disk.as_ref(), path, number).map_err(|error| match error {
             SegmentError::Io(source) => source,
             SegmentError::Corrupt(corrupt) => corrupt.into(),
@@ -290,7 +304,7 @@ impl Inner {
     /// Links or copies the segments into a new folder.
     pub(crate) fn snapshot(&self, to: &Path) -> Result<(), AppendError> {
         // Upkeep must not delete a segment meanwhile.
-        let _upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let _upkeep = self.upkeep();
         let segments = Arc::clone(self.head().segments());
         self.disk.create_folder(to).map_err(failed("create the snapshot", to))?;
         let dir = to.join("segments");
@@ -329,7 +343,7 @@ impl Inner {
     }
 
     fn merge(&self, run: &[Arc<Segment>]) -> Result<(), AppendError> {
-        let mut upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut upkeep = self.upkeep();
         let number = upkeep.next_number;
         let path = segment_path(&self.segment_dir(), number);
         crate::merge::write(&self.disk, &path, run, || self.sync_meanwhile())
@@ -342,7 +356,7 @@ impl Inner {
 
     /// Writes the segments that hold matching samples in the range anew, without them.
     pub(crate) fn delete(&self, matchers: &[Matcher], range: TimeRange) -> Result<(), AppendError> {
-        let mut upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut upkeep = self.upkeep();
         let segments = Arc::clone(self.head().segments());
         for segment in segments.iter().filter(|segment| segment.overlaps(range)) {
             let found = resolve(segment.as_ref(), matchers).map_err(io::Error::from);

@@ -1,5 +1,6 @@
 //! Tests of the whole storage, each on a folder of its own.
 
+mod blocks;
 mod crash;
 mod differential;
 mod exemplars;
