@@ -49,7 +49,7 @@ deny: tools ## Licences, sources and duplicate versions of dependencies.
 	cargo deny --locked --log-level error check bans licenses sources
 
 .PHONY: unit
-unit: model audio ## Unit, property and conformance tests.
+unit: model audio tools ## Unit, property and conformance tests.
 	cargo test $(UNIT) --locked --no-fail-fast -- --quiet
 
 .PHONY: promqltest
@@ -65,11 +65,11 @@ binary: ## The binary that the end-to-end tests start (the profile of the tests)
 	cargo build -p cli --locked
 
 .PHONY: e2e
-e2e: binary model audio ## Tests of the whole binary.
+e2e: binary model audio tools ## Tests of the whole binary.
 	CRESCENDO_BINARY=$(BINARY) cargo test -p e2e --locked -- --test-threads 1 --nocapture
 
 .PHONY: tools
-tools: ## Tools of the checks, into the cache folder.
+tools: ## Tools of the checks and yardsticks of the tests, into the cache folder.
 	scripts/install-tools.sh $(CACHE)/tools
 
 .PHONY: model

