@@ -531,7 +531,8 @@ impl Expr {
     }
 
     /// The direct children, in the order of the text as evaluated (parameter before vector).
-    pub(crate) fn children(&self) -> Vec<&Self> {
+    #[must_use]
+    pub fn children(&self) -> Vec<&Self> {
         match &self.kind {
             ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Selector(_) | ExprKind::Range(_) => Vec::new(),
             ExprKind::Subquery(subquery) => vec![&subquery.expr],
@@ -543,9 +544,14 @@ impl Expr {
         }
     }
 
+    /// The expression and all in it, parents first, from left to right.
+    pub fn nodes(&self) -> impl Iterator<Item = &Self> {
+        Nodes { stack: vec![self] }
+    }
+
     /// All vector selectors, those of range selectors included, from left to right.
     pub fn selectors(&self) -> impl Iterator<Item = &VectorSelector> {
-        Nodes { stack: vec![self] }.filter_map(|expr| match &expr.kind {
+        self.nodes().filter_map(|expr| match &expr.kind {
             ExprKind::Selector(selector) => Some(selector),
             ExprKind::Range(range) => Some(&range.selector),
             _ => None,
@@ -553,7 +559,8 @@ impl Expr {
     }
 
     /// The expression without the parentheses around it.
-    pub(crate) fn unwrapped(&self) -> &Self {
+    #[must_use]
+    pub fn unwrapped(&self) -> &Self {
         let mut expr = self;
         while let ExprKind::Paren(inner) = &expr.kind {
             expr = inner;

@@ -83,8 +83,8 @@ pub struct Alert {
 
 /// Takes alerts that fire or have ceased to fire.
 pub trait AlertSink: Send + Sync + fmt::Debug {
-    /// Takes alerts; must not wait. Resolved ones have `resolved_at`.
-    fn send(&self, alerts: Vec<Alert>);
+    /// Takes alerts of the rule with this expression; must not wait. Resolved ones have `resolved_at`.
+    fn send(&self, expression: &str, alerts: Vec<Alert>);
 }
 
 /// A result of an alerting rule's query, its labels and annotations expanded.

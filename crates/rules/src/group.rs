@@ -326,10 +326,10 @@ impl RuleState {
     }
 
     fn tell(&mut self, environment: &Environment, at: Timestamp, interval: Duration) {
-        if let (Rule::Alerting(_), Some(sink)) = (&self.rule, &environment.sink) {
+        if let (Rule::Alerting(rule), Some(sink)) = (&self.rule, &environment.sink) {
             let alerts = self.alerts.due(at, interval);
             if !alerts.is_empty() {
-                sink.send(alerts);
+                sink.send(&rule.query.expr.to_string(), alerts);
             }
         }
     }

@@ -5,12 +5,14 @@
 //! - `group`: one group: each rule's query, its samples, its staleness markers.
 //! - [`Alert`], `alert`: from a query's result to pending, firing and resolved; `restore` after a restart.
 //! - [`template`]: the Go templates of alert labels and annotations.
-//! - [`AlertSink`]: where alerts go; the notifier stands behind it.
+//! - [`lint`]: what is valid and yet breaks scaling.
+//! - [`unit_test`]: unit tests of rules, in upstream's files.
+//! - [`AlertSink`]: where alerts go. [`notifier`]: to Alertmanagers.
 //!
 //! ```text
 //! rule file ─▶ RuleGroup ─▶ loop (group) ─▶ Engine ─▶ recording: samples ─────────────▶ Appender
 //!                                                  └▶ alerting: states ─▶ ALERTS, ALERTS_FOR_STATE
-//!                                                                     └─▶ AlertSink
+//!                                                                     └─▶ AlertSink ─▶ Notifier ─▶ Alertmanagers
 //! ```
 //!
 //! Rule: rules of a group are evaluated in order at one instant, each sees what those before it wrote.
@@ -20,13 +22,16 @@ mod alert;
 mod error;
 mod file;
 mod group;
+pub mod lint;
 mod manager;
 mod metrics;
+pub mod notifier;
 mod restore;
 mod rule;
 mod schedule;
 mod status;
 pub mod template;
+pub mod unit_test;
 
 pub use alert::{Alert, AlertSink, AlertState, RESEND_DELAY, RESOLVED_RETENTION};
 pub use error::RuleError;

@@ -29,6 +29,7 @@ use crate::engine::{Engine, EngineOptions};
 use crate::features::Features;
 
 pub use sequence::{SequenceValue, parse_series};
+pub use storage::stored_histogram;
 
 /// What a script's run found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

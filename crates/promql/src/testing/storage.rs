@@ -46,7 +46,7 @@ impl ScriptStorage {
                     appender.append(series, timestamp, *value)
                 }
                 SequenceValue::Histogram(histogram, _) => {
-                    let stored = as_stored(histogram, last.as_ref());
+                    let stored = stored_histogram(histogram, last.as_ref());
                     *last = Some(Histogram::clone(histogram));
                     appender.append_histogram(series, timestamp, stored)
                 }
@@ -62,7 +62,8 @@ impl ScriptStorage {
 }
 
 /// The histogram with the hint that a chunk would give it behind `last`.
-fn as_stored(histogram: &Histogram, last: Option<&Histogram>) -> Histogram {
+#[must_use]
+pub fn stored_histogram(histogram: &Histogram, last: Option<&Histogram>) -> Histogram {
     let mut stored = histogram.clone();
     if histogram.counter_reset_hint == CounterResetHint::Gauge {
         return stored;

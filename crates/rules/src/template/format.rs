@@ -76,7 +76,7 @@ struct Flags {
     precision: Option<usize>,
 }
 
-/// Go's `Sprintf`, for the verbs `v s q d f F g e t x X` and `%`.
+/// Go's `Sprintf`, for the verbs `v s q d f F g G e E t x X` and `%`.
 pub(super) fn sprintf(format: &str, args: &[Value]) -> Result<String, String> {
     let mut output = String::new();
     let mut args = args.iter();
@@ -147,6 +147,10 @@ fn verb_text(verb: char, flags: Flags, value: &Value) -> Result<String, String> 
     match (verb, value) {
         ('v', Value::Float(number)) => Ok(number_text('g', flags, *number)),
         ('f' | 'F' | 'e' | 'g', Value::Float(number)) => Ok(number_text(verb, flags, *number)),
+        ('E' | 'G', Value::Float(number)) => {
+            let text = number_text(verb.to_ascii_lowercase(), flags, *number);
+            Ok(if number.is_finite() { text.to_ascii_uppercase() } else { text })
+        }
         ('v' | 'd', Value::Int(whole)) => Ok(signed(&whole.to_string(), flags)),
         ('x', Value::Int(whole)) => Ok(format!("{}{:x}", minus(*whole), whole.unsigned_abs())),
         ('X', Value::Int(whole)) => Ok(format!("{}{:X}", minus(*whole), whole.unsigned_abs())),
@@ -158,7 +162,7 @@ fn verb_text(verb: char, flags: Flags, value: &Value) -> Result<String, String> 
         }),
         ('s' | 'v', Value::Duration(_) | Value::Time(_) | Value::Map(_)) => print(value),
         ('v', Value::Nil) => Ok("<nil>".to_owned()),
-        ('v' | 's' | 'q' | 'd' | 'f' | 'F' | 'e' | 'g' | 't' | 'x' | 'X', _) => refuse(),
+        ('v' | 's' | 'q' | 'd' | 'f' | 'F' | 'e' | 'E' | 'g' | 'G' | 't' | 'x' | 'X', _) => refuse(),
         _ => Err(format!("printf: verb `%{verb}` is not supported")),
     }
 }

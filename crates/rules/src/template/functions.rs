@@ -352,17 +352,22 @@ fn textual(name: &str, args: &[Value]) -> Outcome {
             regex(pattern)?.replace_all(text, replacement)
         }
         ("title", [text]) => title(text),
-        ("toUpper", [text]) => text.to_uppercase(),
-        ("toLower", [text]) => text.to_lowercase(),
+        ("toUpper", [text]) => text.chars().map(upper).collect(),
+        ("toLower", [text]) => text.chars().map(lower).collect(),
         ("stripPort", [text]) => split_host_port(text).map_or(*text, |(host, _)| host).to_owned(),
         ("stripDomain", [text]) => strip_domain(text),
         ("graphLink", [expression]) => format!("/graph?g0.expr={}&g0.tab=0", url_escape(expression)),
-        ("tableLink", [expression]) => format!("/graph?g0.expr={}&g0.tab=1", url_escape(expression)),
+        ("tableLink", [expression]) => table_link(expression),
         ("urlquery" | "urlQueryEscape", [text]) => url_escape(text),
         ("safeHtml", [text]) => (*text).to_owned(),
         ("html", [text]) => html_escape(text),
         _ => return wrong_arguments(name, args),
     }))
+}
+
+/// The page that shows an expression as a table.
+pub(crate) fn table_link(expression: &str) -> String {
+    format!("/graph?g0.expr={}&g0.tab=1", url_escape(expression))
 }
 
 /// Upper case behind everything that is neither letter nor digit nor underscore, as Go's `strings.Title`.
@@ -374,11 +379,22 @@ fn title(text: &str) -> String {
         if in_word {
             output.push(c);
         } else {
-            output.extend(c.to_uppercase());
+            output.push(upper(c));
         }
         before = c;
     }
     output
+}
+
+/// Go's case mappings give one character for one: what would become several stays as it is.
+fn upper(c: char) -> char {
+    let mut mapped = c.to_uppercase();
+    mapped.next().filter(|_| mapped.next().is_none()).unwrap_or(c)
+}
+
+/// As [`upper`]; the one exception is `İ`, whose small letter is `i` in Go.
+fn lower(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
 }
 
 /// Host and port; none if the text has not exactly these parts.

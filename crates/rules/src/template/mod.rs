@@ -28,7 +28,9 @@ use std::fmt;
 
 use datamodel::{Labels, Timestamp};
 
+pub(crate) use functions::table_link;
 use parser::Node;
+pub(crate) use time::format_go_duration;
 pub use value::TemplateSample;
 
 /// The longest template, in bytes; real ones are a few hundred.

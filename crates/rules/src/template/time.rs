@@ -27,7 +27,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 }
 
 /// Nanoseconds as Go's `time.Duration` prints: `1h2m3.5s`, `250ms`, `0s`.
-pub(super) fn format_go_duration(nanos: i128) -> String {
+pub(crate) fn format_go_duration(nanos: i128) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let magnitude = nanos.unsigned_abs();
     let fraction = |unit: u128| {

@@ -50,7 +50,7 @@ impl Clock for FollowingClock {
 pub(super) struct Told(Mutex<Vec<Alert>>);
 
 impl AlertSink for Told {
-    fn send(&self, alerts: Vec<Alert>) {
+    fn send(&self, _expression: &str, alerts: Vec<Alert>) {
         self.0.lock().unwrap().extend(alerts);
     }
 }
