@@ -86,8 +86,8 @@ soak: binary model audio ## The long forms of the tests (hours); results belong 
 
 .PHONY: bench
 bench: model audio ## The tables of docs/benchmarks.md, next to the peers, in one run.
-	cargo build --release -p cli --locked
-	bench/run.sh $(CARGO_TARGET_DIR)/release/crescendo
+	cargo build --release -p cli -p bench --locked
+	bench/run.sh $(CARGO_TARGET_DIR)/release/crescendo $(CARGO_TARGET_DIR)/release/bench-pods
 
 .PHONY: fresh
 fresh: ## Both commands of the README in a new directory with an empty HOME and empty caches.

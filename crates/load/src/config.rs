@@ -103,6 +103,14 @@ pub enum LoadError {
         /// What was given.
         value: String,
     },
+    /// An engine does not tell what it saw.
+    #[error("engine {engine}: {reason}")]
+    Observe {
+        /// Its URL.
+        engine: String,
+        /// What it said, or what went wrong.
+        reason: String,
+    },
 }
 
 /// A configuration that can be run.

@@ -119,7 +119,8 @@ impl HttpTransport {
     }
 }
 
-fn client(connections: &TaskTracker) -> Client<HttpConnector, Full<Bytes>> {
+/// A client whose connections run in the tracker.
+pub(crate) fn client(connections: &TaskTracker) -> Client<HttpConnector, Full<Bytes>> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     Client::builder(Connections(connections.clone())).pool_timer(TokioTimer::new()).build(connector)

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use datamodel::time::parse_duration;
-use load::{Clips, LoadConfig, Mode, Progress, Rate, Report, Spacing};
+use datamodel::Clock;
+use datamodel::time::{SystemClock, parse_duration};
+use load::{Clips, LoadConfig, Mode, ObservedPanel, Progress, Rate, Spacing};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
@@ -15,7 +16,7 @@ use crate::signals;
 
 const EXAMPLES: &str = "Examples:
   crescendo load --url http://127.0.0.1:2269 --concurrency 12 --duration 40s
-  crescendo load --url http://127.0.0.1:2269 --rate 2..20/30s,5/1m --plot load.svg
+  crescendo load --url http://127.0.0.1:2269 --rate 2..20/30s,5/1m --plot load.svg --engine http://127.0.0.1:9090
   crescendo load --url http://127.0.0.1:2269 --rate 5 --output json speech/*.wav";
 
 /// Arguments of `load`.
@@ -62,6 +63,12 @@ pub struct LoadArgs {
     /// Also draw the run into this file, as SVG.
     #[arg(long, help_heading = "Report")]
     plot: Option<PathBuf>,
+    /// Below the run, also draw what this Prometheus-compatible engine saw meanwhile.
+    #[arg(long, value_name = "URL", requires = "plot", help_heading = "Report")]
+    engine: Option<String>,
+    /// What it is asked, as `TITLE=EXPRESSION`; by default the replicas, and how long requests waited in the queue.
+    #[arg(long, value_parser = ObservedPanel::parse, requires = "engine", help_heading = "Report")]
+    panel: Vec<ObservedPanel>,
     /// Recordings or folders of them; a text of the same name (`x.wav`, `x.txt`) gives the word error rate. Without
     /// any, the recording that is built in.
     recordings: Vec<PathBuf>,
@@ -74,6 +81,7 @@ pub struct LoadArgs {
 /// The arguments cannot be run, or a file cannot be read or written.
 pub async fn run(args: LoadArgs, printer: Printer) -> Result<Outcome> {
     let (output, plot) = (args.output, args.plot.clone());
+    let (engine, mut panels) = (args.engine.clone(), args.panel.clone());
     let config = config(args)?;
     let shutdown = CancellationToken::new();
     let progress = |progress: &Progress| {
@@ -81,6 +89,7 @@ pub async fn run(args: LoadArgs, printer: Printer) -> Result<Outcome> {
             printer.status(&status(progress));
         }
     };
+    let start = SystemClock.now();
     let running = load::run(config, progress, shutdown.clone());
     tokio::pin!(running);
     let report = tokio::select! {
@@ -93,7 +102,22 @@ pub async fn run(args: LoadArgs, printer: Printer) -> Result<Outcome> {
     if printer.progress() {
         printer.status("");
     }
-    write(&report, output, plot.as_deref(), printer)?;
+    match output {
+        OutputFormat::Table => printer.data(report.table().trim_end())?,
+        OutputFormat::Json => printer.data(&serde_json::to_string_pretty(&report)?)?,
+    }
+    if let Some(path) = plot {
+        let mut chart = report.chart();
+        if let Some(engine) = engine {
+            if panels.is_empty() {
+                panels = ObservedPanel::defaults();
+            }
+            let elapsed = Duration::from_secs_f64(report.elapsed_seconds);
+            chart.panels.extend(load::observe(&engine, &panels, start, elapsed).await?);
+        }
+        std::fs::write(&path, chart.to_svg()).with_context(|| format!("cannot write {}", path.display()))?;
+        printer.say(&format!("drawn into {}", path.display()));
+    }
     Ok(if report.failed == 0 { Outcome::Fine } else { Outcome::NotFine })
 }
 
@@ -125,17 +149,4 @@ fn status(progress: &Progress) -> String {
     let (seconds, requests, failed) = (progress.elapsed.as_secs(), progress.requests, progress.failed);
     let (under_way, shed) = (progress.in_flight, progress.shed);
     format!("{seconds:>4} s  {requests} requests, {under_way} under way, {failed} failed, {shed} shed, p95 {p95}")
-}
-
-fn write(report: &Report, output: OutputFormat, plot: Option<&std::path::Path>, printer: Printer) -> Result<()> {
-    match output {
-        OutputFormat::Table => printer.data(report.table().trim_end())?,
-        OutputFormat::Json => printer.data(&serde_json::to_string_pretty(report)?)?,
-    }
-    if let Some(path) = plot {
-        let svg = report.chart().to_svg();
-        std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
-        printer.say(&format!("drawn into {}", path.display()));
-    }
-    Ok(())
 }
