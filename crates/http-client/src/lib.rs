@@ -1,22 +1,41 @@
 //! The HTTP client that configuration files describe: TLS, credentials, proxies, headers.
 //!
 //! - [`HttpClientConfig`]: what Prometheus calls `<http_config>`, checked; [`http_client_config`] reads it.
+//! - [`HttpClient`]: sends requests as such a configuration says.
+//! - [`Connection`]: for those who keep one connection to one server.
+//! - [`Connector`]: opens connections; tests put a server of their own behind it.
 //! - [`http_url`]: the decoder of a URL that is asked.
-//! - [`Secret`], [`SecretSource`]: what must not be shown.
 //!
 //! ```text
 //! scrape job ─┐
-//! http_sd ────┤
-//! notifier ───┼─▶ HttpClientConfig
-//! remote ─────┘
+//! http_sd ────┤                           ┌─ proxy, TLS ─▶ Connection
+//! notifier ───┼─▶ HttpClientConfig ─▶ HttpClient
+//! remote ─────┘                           └─ credentials, headers
 //! ```
 //!
 //! Rule: a secret never reaches a log, an error or a page.
 #![forbid(unsafe_code)]
 
+mod auth;
+mod base64;
+mod client;
 mod config;
+mod connection;
+mod error;
+mod file;
+mod proxy;
+mod stream;
+mod tls;
 
+pub use client::{ClientOptions, Endpoint, HttpClient, MAX_REDIRECTS, redirect_location, resolve};
 pub use config::{
     AuthConfig, Authorization, BasicAuth, HeaderConfig, HttpClientConfig, OAuth2Config, ProxyConfig, ProxyScheme,
     ProxyUrl, ProxyUrlError, Secret, SecretSource, TlsConfig, TlsMaterial, TlsVersion, http_client_config, http_url,
 };
+pub use connection::Connection;
+pub use error::ClientError;
+pub use proxy::EnvironmentProxies;
+pub use stream::{ConnectFuture, Connector, Stream, TcpConnector};
+
+#[cfg(test)]
+mod tests;
