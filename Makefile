@@ -30,7 +30,7 @@ help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: check
-check: fmt clippy doc deny unit promqltest ## What is quick: format, lints, docs, licences, layers, unit tests.
+check: fmt clippy doc deny unit promqltest rule-tests ## What is quick: format, lints, docs, licences, layers, unit tests.
 
 .PHONY: fmt
 fmt: ## Check the format.
@@ -56,6 +56,11 @@ unit: model audio tools ## Unit, property and conformance tests.
 promqltest: binary ## Upstream's corpus of PromQL: the counts of each file.
 	@if [ -d "$(PROMQLTEST_DIR)" ]; then $(BINARY) test promql "$(PROMQLTEST_DIR)"; \
 	else echo "no promqltest corpus at $(PROMQLTEST_DIR): did not run"; fi
+
+.PHONY: rule-tests
+rule-tests: binary ## Unit tests of the rules that are shipped, and what in them breaks scaling.
+	$(BINARY) test rules rules/*.test.yaml
+	$(BINARY) check rules --lint all --lint-fatal --scrape-interval 30s --read-by rules/adapter-seed.yaml rules/corrected.yaml
 
 .PHONY: test
 test: check e2e ## Everything that a change must pass.

@@ -39,9 +39,13 @@ const EXIT_NOT_FINE: u8 = 1;
 /// Usage or runtime error.
 const EXIT_ERROR: u8 = 2;
 
+/// Something was found that is valid and yet not what was meant (`--lint-fatal`).
+const EXIT_FINDINGS: u8 = 3;
+
 /// From speech to the right number of replicas.
 ///
-/// Exit codes: 0 fine, 1 the thing that was checked is not fine, 2 usage or runtime error.
+/// Exit codes: 0 fine, 1 the thing that was checked is not fine, 2 usage or runtime error, 3 findings with
+/// `--lint-fatal`.
 #[derive(Debug, Parser)]
 #[command(name = "crescendo", version = version::LONG, propagate_version = true)]
 struct Cli {
@@ -90,6 +94,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::NotFine) => ExitCode::from(EXIT_NOT_FINE),
+        Ok(Outcome::Findings) => ExitCode::from(EXIT_FINDINGS),
         Err(error) => {
             printer.error(&error);
             ExitCode::from(EXIT_ERROR)

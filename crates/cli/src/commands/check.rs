@@ -1,12 +1,15 @@
 //! `crescendo check`: is a file right, without running anything.
+//!
+//! Rule: what is wrong is data on stdout; what is only doubtful is talk on stderr.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use hpa::manifest::HorizontalPodAutoscaler;
 
-use super::Outcome;
+use super::lint::{LintArgs, lint_hpa, mapping_queries, report};
+use super::{Outcome, check_rules};
 use crate::printer::Printer;
 
 /// Check files, without running anything. Exit code 1: not fine.
@@ -15,6 +18,9 @@ pub enum CheckCommand {
     /// Check manifests of Horizontal Pod Autoscalers (autoscaling/v2): all errors at once, with line and key.
     #[command(after_help = "Example:\n  crescendo check hpa manifests/lightning-asr-hpa.yaml")]
     Hpa(HpaArgs),
+    /// Check rule files: all errors at once, and what in them breaks scaling.
+    #[command(after_help = check_rules::HELP)]
+    Rules(check_rules::CheckRulesArgs),
 }
 
 /// Arguments of `check hpa`.
@@ -23,6 +29,11 @@ pub struct HpaArgs {
     /// The manifests.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    lint: LintArgs,
+    /// The mapping rules of the metrics API, so that a metric's query is looked at and not its name alone.
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
 }
 
 /// Runs a check.
@@ -33,20 +44,36 @@ pub struct HpaArgs {
 pub fn run(command: &CheckCommand, printer: Printer) -> Result<Outcome> {
     match command {
         CheckCommand::Hpa(args) => check_hpa(args, printer),
+        CheckCommand::Rules(args) => check_rules::run(args, printer),
     }
 }
 
 fn check_hpa(args: &HpaArgs, printer: Printer) -> Result<Outcome> {
-    let mut outcome = Outcome::Fine;
+    let selection = args.lint.selection("all")?;
+    let queries = match &args.mapping {
+        Some(path) => mapping_queries(&path.display().to_string(), &read(path)?)?,
+        None => Vec::new(),
+    };
+    let mut all_good = true;
+    let mut findings = Vec::new();
     for path in &args.files {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        match HorizontalPodAutoscaler::parse(&path.display().to_string(), &text) {
-            Ok(_) => printer.data(&format!("{}: fine", path.display()))?,
+        let name = path.display().to_string();
+        match HorizontalPodAutoscaler::parse(&name, &read(path)?) {
+            Ok(hpa) => {
+                printer.data(&format!("{name}: fine"))?;
+                findings.extend(lint_hpa(&name, &hpa, &queries));
+            }
             Err(errors) => {
-                outcome = Outcome::NotFine;
+                all_good = false;
                 printer.data(&errors.to_string())?;
             }
         }
     }
-    Ok(outcome)
+    findings.retain(|finding| selection.contains(finding.check));
+    let lint = report(&findings, args.lint.is_fatal(), printer);
+    Ok(if all_good { lint } else { Outcome::NotFine })
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }

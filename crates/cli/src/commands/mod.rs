@@ -4,8 +4,11 @@
 
 pub mod asr;
 pub mod check;
+pub mod check_rules;
+pub mod lint;
 pub mod load;
 pub mod model;
+pub mod rule_files;
 pub mod test;
 pub mod up;
 
@@ -16,4 +19,6 @@ pub enum Outcome {
     Fine,
     /// The thing that was checked is not.
     NotFine,
+    /// It is valid, and something was found that the user wants to know of as a failure.
+    Findings,
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`Notifier`], [`NotifierHandle`]: follows who there is; takes alerts as an [`AlertSink`], shows the
 //!   Alertmanagers.
-//! - [`NotifierConfig`], [`AlertmanagerConfig`]: whom to tell, and how.
+//! - [`NotifierConfig`], [`AlertmanagerConfig`]: whom to tell, and how; [`alerting_config`] reads it.
 //! - [`Post`], [`PlainPost`]: the seam to HTTP.
 //! - `target`: from discovery's labels to a URL; `wire`: an alert as it is sent; `queue`, `send_loop`: the way to
 //!   one Alertmanager.
@@ -18,6 +18,7 @@
 //! bounded queue cannot hold is its oldest, and is counted.
 
 mod config;
+mod decode;
 mod http;
 mod metrics;
 mod queue;
@@ -42,6 +43,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{AlertmanagerConfig, AlertmanagerSet, DEFAULT_TIMEOUT, NotifierConfig, Scheme};
+pub use decode::{AlertingConfig, AlertmanagersConfig, alerting_config};
 pub use http::{PlainPost, Post, PostAnswer, PostError, PostFuture};
 
 use crate::alert::{Alert, AlertSink};

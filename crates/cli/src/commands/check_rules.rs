@@ -1,0 +1,159 @@
+//! `crescendo check rules`: are rule files right, and do they do what was meant.
+//!
+//! - [`run`]: the command. [`check_files`]: the same for a configuration that names rule files.
+//!
+//! Rule: promtool's words and exit codes; a finding fails only where the user asks for it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use promql::Features;
+use rules::lint::{Reader, RuleLint, lint_rules, rule_lines};
+use rules::{RuleGroup, parse_rule_file};
+
+use super::lint::{LintArgs, Selection, report};
+use super::rule_files::{self, RuleFile};
+use super::{Outcome, test};
+use crate::printer::Printer;
+
+/// What stands under the help.
+pub const HELP: &str = "\
+Without files, or with `-`, standard input is checked.
+
+Examples:
+  crescendo check rules rules/corrected.yaml
+  crescendo check rules --lint all --scrape-interval 30s --read-by rules/adapter-seed.yaml rules/seed.yaml
+  crescendo check rules --lint duplicate-rules,short-rate-window --lint-fatal rules/*.yaml";
+
+/// The most of standard input that is read.
+const MAX_INPUT_BYTES: u64 = 16 << 20;
+
+/// Arguments of `check rules`.
+#[derive(Debug, Args)]
+pub struct CheckRulesArgs {
+    /// Rule files.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    lint: LintArgs,
+    /// Time between two scrapes of what the rules read.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    scrape_interval: Duration,
+    /// Other readers of recorded series: mapping rules, dashboards, manifests (YAML or JSON).
+    #[arg(long, value_name = "FILE")]
+    read_by: Vec<PathBuf>,
+    /// Features of the language, as Prometheus' flag of this name.
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    enable_feature: Vec<String>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    datamodel::time::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Checks rule files.
+///
+/// # Errors
+///
+/// An argument is wrong, or a reader cannot be read. A file that is wrong is no error but an outcome.
+pub fn run(args: &CheckRulesArgs, printer: Printer) -> Result<Outcome> {
+    let features = test::features(&args.enable_feature)?;
+    let selection = args.lint.selection("duplicate-rules")?;
+    let readers = readers(&args.read_by)?;
+    let mut all_good = true;
+    let mut files = Vec::new();
+    if args.files.is_empty() || args.files == [Path::new("-")] {
+        printer.data("Checking standard input")?;
+        all_good &= tell(standard_input(&features), &mut files, printer)?;
+    } else {
+        for path in &args.files {
+            printer.data(&format!("Checking {}", path.display()))?;
+            all_good &= tell(rule_files::load(path, &features), &mut files, printer)?;
+        }
+    }
+    let findings = lint_files(&files, &selection, args.scrape_interval, &readers);
+    let lint = report(&findings, args.lint.is_fatal(), printer);
+    Ok(if all_good { lint } else { Outcome::NotFine })
+}
+
+/// Checks the rule files that a configuration names, all together; for `check config`.
+///
+/// # Errors
+///
+/// Nothing can be printed.
+pub fn check_files(
+    paths: &[PathBuf],
+    features: &Features,
+    selection: &Selection,
+    scrape_interval: Duration,
+    is_fatal: bool,
+    printer: Printer,
+) -> Result<Outcome> {
+    let mut all_good = true;
+    let mut files = Vec::new();
+    for path in paths {
+        printer.data(&format!("Checking {}", path.display()))?;
+        all_good &= tell(rule_files::load(path, features), &mut files, printer)?;
+    }
+    let findings = lint_files(&files, selection, scrape_interval, &[]);
+    let lint = report(&findings, is_fatal, printer);
+    Ok(if all_good { lint } else { Outcome::NotFine })
+}
+
+/// Prints what came of a file; `false` if it is wrong.
+fn tell(file: Result<RuleFile>, files: &mut Vec<RuleFile>, printer: Printer) -> Result<bool> {
+    match file {
+        Ok(file) => {
+            let count: usize = file.groups.iter().map(|group| group.rules.len()).sum();
+            printer.data(&format!("  SUCCESS: {count} rules found\n"))?;
+            files.push(file);
+            Ok(true)
+        }
+        Err(error) => {
+            printer.say(&format!("  FAILED:\n{error:#}"));
+            printer.data("")?;
+            Ok(false)
+        }
+    }
+}
+
+fn standard_input(features: &Features) -> Result<RuleFile> {
+    const NAME: &str = "standard input";
+    let mut text = String::new();
+    std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_string(&mut text).context(NAME)?;
+    let groups = parse_rule_file(NAME, &text, features)?;
+    Ok(RuleFile { path: NAME.to_owned(), text, groups })
+}
+
+fn readers(paths: &[PathBuf]) -> Result<Vec<Reader>> {
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Reader::parse(&path.display().to_string(), &text).with_context(|| format!("cannot read {}", path.display()))
+    };
+    paths.iter().map(read).collect()
+}
+
+/// What is found in the files together, with the lines of the rules.
+fn lint_files(
+    files: &[RuleFile],
+    selection: &Selection,
+    scrape_interval: Duration,
+    readers: &[Reader],
+) -> Vec<rules::lint::Finding> {
+    let groups: Vec<RuleGroup> = files.iter().flat_map(|file| file.groups.iter().cloned()).collect();
+    let mut findings = lint_rules(&groups, &RuleLint { scrape_interval, readers });
+    findings.retain(|finding| selection.contains(finding.check));
+    for finding in &mut findings {
+        let Some(file) = files.iter().find(|file| *file.path == *finding.file) else { continue };
+        let lines = rule_lines(&file.path, &file.text);
+        let place = file.groups.iter().enumerate().find_map(|(at, group)| {
+            let rule = group.rules.iter().position(|rule| finding.is_about(group, rule))?;
+            Some((at, rule))
+        });
+        finding.line = place.and_then(|(group, rule)| lines.get(group)?.get(rule).copied());
+    }
+    findings
+}
