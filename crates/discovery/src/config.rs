@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use http_client::{HttpClientConfig, http_client_config, http_url};
+use http_client::{ClientOptions, HttpClient, HttpClientConfig, http_client_config, http_url};
 use yaml::decoders::{duration, integer, list, string};
 use yaml::{Fields, Node, Report};
 
@@ -20,8 +20,8 @@ use crate::dns::RecordType;
 use crate::document::{group, to_groups};
 use crate::file::check_pattern;
 use crate::{
-    Discoverer, DiscoveryMetrics, DnsDiscoverer, FileDiscoverer, HttpDiscoverer, PlainFetch, Resolver,
-    StaticDiscoverer, TargetGroup,
+    Discoverer, DiscoveryMetrics, DnsDiscoverer, FileDiscoverer, HttpDiscoverer, Resolver, StaticDiscoverer,
+    TargetGroup,
 };
 
 const FILE_REFRESH: Duration = Duration::from_secs(300);
@@ -61,8 +61,8 @@ const KUBERNETES: &str = "kubernetes_sd_configs";
 /// What discoverers are built with.
 #[derive(Clone, Debug)]
 pub struct DiscoveryContext {
-    /// What we call ourselves to servers.
-    pub user_agent: String,
+    /// How connections are opened, and what we call ourselves to servers.
+    pub client: ClientOptions,
     /// Where discoverers count.
     pub metrics: DiscoveryMetrics,
     /// Seed of the numbers of DNS questions; should be random.
@@ -235,8 +235,8 @@ struct HttpConfig {
 
 impl DiscoveryConfig for HttpConfig {
     fn discoverer(&self, context: &DiscoveryContext) -> Result<Box<dyn Discoverer>, DiscoveryError> {
-        let fetch = Arc::new(PlainFetch::new(&context.user_agent));
-        Ok(Box::new(HttpDiscoverer::new(self.url.clone(), self.refresh_interval, fetch, context.metrics.clone())))
+        let client = HttpClient::new(self.client.clone(), context.client.clone());
+        Ok(Box::new(HttpDiscoverer::new(self.url.clone(), self.refresh_interval, client, context.metrics.clone())))
     }
 }
 
@@ -245,9 +245,6 @@ fn http_config(node: &Node, report: &mut Report, directory: &Path) -> Option<Htt
         let url = fields.required("url", http_url);
         let refresh_interval = refresh(fields, HTTP_REFRESH);
         let client = http_client_config(fields, directory);
-        if client != HttpClientConfig::default() {
-            fields.error_here("TLS, credentials, proxies and headers are not supported yet");
-        }
         Some(HttpConfig { url: url?, refresh_interval, client })
     })
 }

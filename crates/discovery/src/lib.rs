@@ -39,7 +39,7 @@ pub use file::{FileDiscoverer, MAX_POLL_INTERVAL, META_FILEPATH};
 pub use fixed::StaticDiscoverer;
 pub use glob::PatternError;
 pub use group::{ADDRESS, TargetGroup};
-pub use http::{Fetch, FetchAnswer, FetchError, FetchFuture, FetchRequest, HttpDiscoverer, META_URL, PlainFetch};
+pub use http::{FetchError, HttpDiscoverer, META_URL};
 pub use metrics::DiscoveryMetrics;
 pub use updates::{Discoverer, DiscovererFuture, Update, Updates, UpdatesClosed};
 pub use watched::WatchedDiscoverer;

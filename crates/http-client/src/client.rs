@@ -75,11 +75,14 @@ impl Endpoint {
             _ => return Err(invalid()),
         };
         let authority = url.authority().ok_or_else(invalid)?;
+        let named = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, named)| named);
+        let port = match named.strip_prefix(authority.host()) {
+            Some("" | ":") => Some(if https { 443 } else { 80 }),
+            Some(rest) => rest.strip_prefix(':').and_then(|port| port.parse().ok()),
+            None => None,
+        };
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() || (authority.port().is_some() && authority.port_u16().is_none()) {
-            return Err(invalid());
-        }
-        Ok(Self { https, host, port: authority.port_u16().unwrap_or(if https { 443 } else { 80 }) })
+        if host.is_empty() { Err(invalid()) } else { Ok(Self { https, host, port: port.ok_or_else(invalid)? }) }
     }
 
     /// Host and port, as they stand in a URL.

@@ -8,6 +8,9 @@ use flate2::write::MultiGzDecoder;
 
 use crate::error::ScrapeError;
 
+/// The encodings that are asked for.
+pub(crate) const ACCEPTED_ENCODINGS: &str = "gzip";
+
 /// The largest buffer that is taken on trust in the size of the last page.
 const MAX_INITIAL_CAPACITY: usize = 1024 * 1024;
 

@@ -34,7 +34,7 @@ pub enum Scheme {
     /// Plain HTTP.
     #[default]
     Http,
-    /// HTTP over TLS; not supported yet, and refused by [`ScrapeConfig::check`].
+    /// HTTP over TLS.
     Https,
 }
 
@@ -185,13 +185,6 @@ impl ScrapeConfig {
         if timeout > interval {
             problems.push(ConfigProblem::TimeoutAboveInterval { timeout, interval });
         }
-        if self.scheme == Scheme::Https {
-            problems.push(ConfigProblem::Https);
-        }
-        let plain = HttpClientConfig { follow_redirects: self.http.follow_redirects, ..HttpClientConfig::default() };
-        if self.http != plain {
-            problems.push(ConfigProblem::HttpClient);
-        }
         let relabel = compile("relabel_configs", &self.relabel_configs, &mut problems);
         let metric_relabel = compile("metric_relabel_configs", &self.metric_relabel_configs, &mut problems);
         if problems.is_empty() {
@@ -263,12 +256,6 @@ pub enum ConfigProblem {
         /// The interval.
         interval: Duration,
     },
-    /// TLS is not there yet.
-    #[error("`scheme: https` is not supported yet")]
-    Https,
-    /// Nor are credentials and proxies.
-    #[error("TLS, credentials, proxies and headers are not supported yet")]
-    HttpClient,
     /// A relabelling rule is refused.
     #[error("`{key}[{index}]`: {}", describe(source))]
     Relabel {
@@ -323,7 +310,6 @@ mod tests {
         let config = ScrapeConfig {
             job_name: String::new(),
             scrape_interval: Duration::from_secs(5),
-            scheme: Scheme::Https,
             relabel_configs: vec![RelabelConfig { regex: Some("(".to_owned()), ..RelabelConfig::default() }],
             ..ScrapeConfig::default()
         };
@@ -333,7 +319,6 @@ mod tests {
             [
                 "scrape job ``: `job_name` is empty",
                 "scrape job ``: `scrape_timeout` is greater than `scrape_interval`: 10s > 5s",
-                "scrape job ``: `scheme: https` is not supported yet",
                 "scrape job ``: `relabel_configs[0]`: relabel action `replace` needs a `target_label`",
             ]
         );

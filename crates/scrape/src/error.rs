@@ -8,47 +8,25 @@ use std::time::Duration;
 
 use datamodel::exposition::{FormatError, ParseError};
 use datamodel::time::format_duration;
+use http_client::ClientError;
 use storage::AppendError;
 
 /// Why a scrape failed. A failed scrape writes `up` 0 and ends the target's series.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScrapeError {
-    /// TLS is not there yet.
-    #[error("`https` targets are not supported yet")]
-    Https,
     /// The address is no `host` or `host:port`.
     #[error("not a valid address: `{0}`")]
     Address(String),
-    /// No connection.
-    #[error("cannot connect to `{address}`")]
-    Connect {
-        /// Host and port.
-        address: String,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
+    /// No connection, no credentials, a broken answer, or a redirect that is not followed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// No complete answer in time.
     #[error("no complete answer within {}", format_duration(*.0))]
     Timeout(Duration),
-    /// The connection broke, or what came was no HTTP.
-    #[error("broken HTTP answer")]
-    Http(#[source] hyper::Error),
-    /// The URL cannot be asked for.
-    #[error("not a valid URL: `{0}`")]
-    Url(String),
     /// The answer is not 200.
     #[error("server returned HTTP status {0}")]
     Status(http::StatusCode),
-    /// A redirect that is not followed.
-    #[error("redirect is not followed: {reason}: `{location}`")]
-    Redirect {
-        /// Where to.
-        location: String,
-        /// Why not.
-        reason: &'static str,
-    },
     /// The page is too large.
     #[error("body exceeds its limit of {0} bytes")]
     BodySize(usize),

@@ -41,7 +41,6 @@ pub use config::{
 };
 pub use decode::{JobConfig, ScrapeDefaults, scrape_config, scrape_defaults};
 pub use error::{ScrapeError, describe};
-pub use fetch::{ConnectFuture, Connector, Stream, TcpConnector};
 pub use manager::{Job, ManagerError, ScrapeHandle, ScrapeManager, ScrapeOptions};
 pub use overlay::FreshOverlay;
 pub use protocol::{NameEscaping, NameValidation, ScrapeProtocol};

@@ -13,7 +13,7 @@ use datamodel::registry::{RegisterError, Registry};
 use datamodel::{Clock, Labels};
 use discovery::Discoverer;
 use futures_util::future::join_all;
-use http::HeaderValue;
+use http_client::ClientOptions;
 use storage::Appendable;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -21,7 +21,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CheckedConfig, ConfigError, ConfigErrors, ConfigProblem, ScrapeConfig};
-use crate::fetch::{Connector, TcpConnector};
 use crate::metrics::Metrics;
 use crate::pool::{PoolSignals, ScrapePool, check};
 use crate::pull::{MAX_CONCURRENT_PULLS, PULL_BUDGET, PulledTarget, ask};
@@ -47,21 +46,12 @@ struct CheckedJob {
 }
 
 /// What all jobs share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ScrapeOptions {
-    /// What we call ourselves to targets.
-    pub user_agent: HeaderValue,
+    /// How connections are opened, and what we call ourselves to targets.
+    pub client: ClientOptions,
     /// Moves the place of all targets in their interval, so that two servers do not scrape at once.
     pub offset_seed: u64,
-    /// Opens connections.
-    pub connector: Arc<dyn Connector>,
-}
-
-impl Default for ScrapeOptions {
-    fn default() -> Self {
-        let user_agent = HeaderValue::from_static(concat!("Crescendo/", env!("CARGO_PKG_VERSION")));
-        Self { user_agent, offset_seed: 0, connector: Arc::new(TcpConnector) }
-    }
 }
 
 /// Why jobs are not applied.
@@ -79,8 +69,7 @@ pub enum ManagerError {
 pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Appendable>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) connector: Arc<dyn Connector>,
-    pub(crate) user_agent: HeaderValue,
+    pub(crate) client: ClientOptions,
     pub(crate) offset_seed: u64,
     pub(crate) metrics: Metrics,
     pub(crate) pull_permits: Semaphore,
@@ -259,8 +248,7 @@ impl ScrapeManager {
         let shared = Arc::new(Shared {
             storage,
             clock,
-            connector: options.connector,
-            user_agent: options.user_agent,
+            client: options.client,
             offset_seed: options.offset_seed,
             metrics: Metrics::register(registry)?,
             pull_permits: Semaphore::new(MAX_CONCURRENT_PULLS),

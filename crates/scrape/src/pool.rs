@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use datamodel::Labels;
 use discovery::{Discoverer, TargetGroup, Update, Updates};
+use http_client::{ClientOptions, HttpClient};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -43,13 +44,16 @@ const MAX_FAILURES_LOGGED: usize = 10;
 #[derive(Debug)]
 pub(crate) struct JobState {
     pub(crate) config: CheckedConfig,
+    /// Sends the requests to all targets of the job.
+    pub(crate) client: Arc<HttpClient>,
     /// Number of targets and limit, while there are too many.
     over_limit: Mutex<Option<(usize, usize)>>,
 }
 
 impl JobState {
-    pub(crate) const fn new(config: CheckedConfig) -> Self {
-        Self { config, over_limit: Mutex::new(None) }
+    fn new(config: CheckedConfig, options: ClientOptions) -> Self {
+        let client = Arc::new(HttpClient::new(config.config().http.clone(), options));
+        Self { config, client, over_limit: Mutex::new(None) }
     }
 
     pub(crate) fn over_target_limit(&self) -> Option<(usize, usize)> {
@@ -158,7 +162,7 @@ impl ScrapePool {
         Self {
             name,
             generation,
-            job: Arc::new(JobState::new(job)),
+            job: Arc::new(JobState::new(job, shared.client.clone())),
             shared,
             groups: Groups::default(),
             running: BTreeMap::new(),

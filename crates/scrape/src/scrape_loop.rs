@@ -84,10 +84,9 @@ impl ScrapeLoop {
             url: state.spec.url.clone(),
             accept: accept_header(&config.scrape_protocols, job.config.escaping()),
             enable_compression: config.enable_compression,
-            follow_redirects: config.http.follow_redirects,
             body_bound: config.limits.body_bound(),
         };
-        let fetcher = Fetcher::new(Arc::clone(&shared.connector), shared.user_agent.clone());
+        let fetcher = Fetcher::new(Arc::clone(&job.client));
         let limit_report = config
             .extra_scrape_metrics
             .then_some(LimitReport { timeout: state.spec.timeout, sample_limit: config.limits.sample_limit });

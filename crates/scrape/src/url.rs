@@ -5,6 +5,9 @@
 use std::fmt;
 use std::fmt::Write as _;
 
+use http::Uri;
+use http_client::Endpoint;
+
 use crate::config::Scheme;
 use crate::error::ScrapeError;
 
@@ -67,56 +70,15 @@ impl TargetUrl {
         &self.path_and_query
     }
 
-    /// Host and port to connect to.
+    /// The URL that is asked.
     ///
     /// # Errors
     ///
     /// The address has no host, or its port is no number.
-    pub fn host_and_port(&self) -> Result<(&str, u16), ScrapeError> {
-        let invalid = || ScrapeError::Address(self.authority.clone());
-        let default_port = if self.https { 443 } else { 80 };
-        let (host, port) = if let Some(rest) = self.authority.strip_prefix('[') {
-            let (host, rest) = rest.split_once(']').ok_or_else(invalid)?;
-            match rest.strip_prefix(':') {
-                Some(port) => (host, Some(port)),
-                None if rest.is_empty() => (host, None),
-                None => return Err(invalid()),
-            }
-        } else {
-            match self.authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (self.authority.as_str(), None),
-            }
-        };
-        if host.is_empty() {
-            return Err(invalid());
-        }
-        match port {
-            None | Some("") => Ok((host, default_port)),
-            Some(port) => Ok((host, port.parse().map_err(|_no_port| invalid())?)),
-        }
-    }
-
-    /// The URL that a redirect of this one names.
-    ///
-    /// # Errors
-    ///
-    /// The location cannot be understood, or is relative to the present path.
-    pub fn redirect(&self, location: &str) -> Result<Self, ScrapeError> {
-        let refuse = |reason| ScrapeError::Redirect { location: location.to_owned(), reason };
-        let uri: http::Uri = location.parse().map_err(|_invalid| refuse("location is no URL"))?;
-        let https = match uri.scheme_str() {
-            None if location.starts_with('/') => self.https,
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(refuse("location is neither an http URL nor an absolute path")),
-        };
-        let authority = uri.authority().map_or(self.authority.as_str(), http::uri::Authority::as_str);
-        if authority.contains('@') {
-            return Err(refuse("location has credentials"));
-        }
-        let path_and_query = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        Ok(Self { https, authority: authority.to_owned(), path_and_query: path_and_query.to_owned() })
+    pub fn uri(&self) -> Result<Uri, ScrapeError> {
+        let uri: Option<Uri> = self.to_string().parse().ok();
+        let uri = uri.filter(|uri| Endpoint::of(uri).is_ok());
+        uri.ok_or_else(|| ScrapeError::Address(self.authority.clone()))
     }
 }
 
@@ -157,8 +119,8 @@ mod tests {
     fn addresses_split_into_host_and_port() {
         let check = |authority: &str, expected: Option<(&str, u16)>| {
             let url = TargetUrl::new(Scheme::Http, authority, "/", []);
-            let parts = url.as_ref().ok().and_then(|url| url.host_and_port().ok());
-            assert_eq!(parts, expected, "{authority}");
+            let endpoint = url.ok().and_then(|url| url.uri().ok()).map(|uri| Endpoint::of(&uri).unwrap());
+            assert_eq!(endpoint.as_ref().map(|found| (found.host.as_str(), found.port)), expected, "{authority}");
         };
         check("a:1", Some(("a", 1)));
         check("a", Some(("a", 80)));
@@ -173,20 +135,5 @@ mod tests {
         check("u@a", None);
         check("a b", None);
         check("a\r\nX: y", None);
-    }
-
-    #[test]
-    fn redirects_name_their_target() {
-        let from = TargetUrl::new(Scheme::Http, "a:1", "/metrics", []).unwrap();
-        let check = |location: &str, expected: Result<&str, &str>| {
-            let to = from.redirect(location).map(|url| url.to_string()).map_err(|error| error.to_string());
-            assert_eq!(to, expected.map(str::to_owned).map_err(str::to_owned));
-        };
-        check("/other?x=1", Ok("http://a:1/other?x=1"));
-        check("http://b:2/m", Ok("http://b:2/m"));
-        check("https://b", Ok("https://b/"));
-        let refused = "redirect is not followed: location is neither an http URL nor an absolute path: `ftp://x/`";
-        check("ftp://x/", Err(refused));
-        check("http://u:p@x/", Err("redirect is not followed: location has credentials: `http://u:p@x/`"));
     }
 }

@@ -8,13 +8,14 @@ use datamodel::Labels;
 use discovery::TargetGroup;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use http_client::TcpConnector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{FakeNet, World, config, show};
-use crate::{ScrapeConfig, ScrapeLimits, TargetHealth, TcpConnector};
+use crate::{ScrapeConfig, ScrapeLimits, TargetHealth};
 
 /// How a target answers a request.
 #[derive(Clone, Debug)]

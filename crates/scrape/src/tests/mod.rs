@@ -24,6 +24,7 @@ use datamodel::{Clock, Labels, MatchOp, Matcher, Timestamp, is_stale_nan};
 use discovery::{TargetGroup, WatchedDiscoverer};
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use http_client::{ClientOptions, ConnectFuture, Connector, Stream};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -33,7 +34,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::fetch::{ConnectFuture, Connector, Stream};
 use crate::{Job, ScrapeConfig, ScrapeHandle, ScrapeManager, ScrapeOptions, TargetStatus};
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
@@ -203,7 +203,8 @@ impl World {
     ) -> Self {
         let storage = Arc::new(MemoryStorage::new());
         let registry = Registry::new();
-        let options = ScrapeOptions { connector, ..ScrapeOptions::default() };
+        let client = ClientOptions { connector, ..ClientOptions::default() };
+        let options = ScrapeOptions { client, ..ScrapeOptions::default() };
         let appendable: Arc<dyn Appendable> = Arc::<MemoryStorage>::clone(&storage);
         let clock = Arc::new(FollowingClock(Instant::now()));
         let manager_clock: Arc<dyn Clock> = Arc::<FollowingClock>::clone(&clock);

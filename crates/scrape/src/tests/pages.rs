@@ -202,9 +202,10 @@ async fn redirects_are_followed_or_refused_by_name() {
     let from = world.scraped("a").await;
     let moved = show(world.storage.as_ref(), "m", from);
     assert!(moved.contains(&"m{instance=\"a:1\"} 7@0".to_owned()), "{moved:?}");
-    world.net.set("a", redirect("https://b:1/metrics"));
+    world.net.set("a", redirect("ftp://b/metrics"));
     world.pass(INTERVAL).await;
-    assert_eq!(world.status("a").last_error, "`https` targets are not supported yet");
+    let error = "redirect is not followed: location is neither an http URL nor an absolute path: `ftp://b/metrics`";
+    assert_eq!(world.status("a").last_error, error);
     world.net.set("a", redirect("/metrics"));
     world.pass(INTERVAL).await;
     let error = "redirect is not followed: too many redirects: `http://a:1/metrics`";

@@ -51,7 +51,7 @@ proptest! {
             live = present;
             let page = match page {
                 Some(_) => Ok(TypedPage { body: text.into_bytes(), format: Format::PrometheusText004 }),
-                None => Err(ScrapeError::Https),
+                None => Err(ScrapeError::Timeout(std::time::Duration::from_secs(1))),
             };
             ingest.scrape(&storage, page, Timestamp::from_unix_ms(second * 1000), Instant::now());
         }
