@@ -1,8 +1,8 @@
 //! The engine with a real model on real speech: accuracy, robustness, times, cancellation.
 //!
 //! Runs when `CRESCENDO_MODEL_DIR` names the folder of tiny.en and `CRESCENDO_AUDIO_DIR` the one
-//! that `scripts/fetch-test-audio.sh` fills; the ten-minute recording also needs
-//! `CRESCENDO_LONG_TESTS`. Rule: noise comes from a seeded generator, so every run hears the same.
+//! that `scripts/fetch-test-audio.sh` fills. Rule: noise comes from a seeded generator, so every run
+//! hears the same.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
@@ -20,13 +20,10 @@ const SAMPLE_RATE: u32 = 16_000;
 const SECOND: usize = SAMPLE_RATE as usize;
 /// tiny.en makes 3 to 5 errors in 93 words.
 const MAX_ERROR_RATE: f64 = 0.08;
-/// What quiet recordings may add.
+/// What quiet recordings may add, and white noise 10 dB below the speech in the mean of the draws.
 const MAX_ADDED_RATE: f64 = 0.06;
-/// What white noise 10 dB below the speech may add: a guard against getting worse, not the aim. The aim is
-/// [`MAX_ADDED_RATE`]; tiny.en adds 0.075 in the mean of these draws, on the full window of 30 s as on shorter ones.
-const MAX_ADDED_BY_NOISE: f64 = 0.09;
 /// Draws of noise, because one tells little: the six recordings have 93 words, so one error is a point.
-const NOISE_SEEDS: [u64; 4] = [7, 8, 9, 10];
+const NOISE_SEEDS: [u64; 8] = [7, 8, 9, 10, 11, 12, 13, 14];
 
 /// A recording and the text that was read.
 struct Recording {
@@ -46,10 +43,7 @@ fn clean_quiet_and_noisy_speech_is_understood() {
     let draws = NOISE_SEEDS.map(|seed| error_rate(backend, recordings, |samples| with_noise(samples, 10.0, seed)));
     let noisy = draws.iter().sum::<f64>() / draws.len() as f64;
     println!("errors: clean {clean:.3}, at -30 dB {quiet:.3}, at 10 dB SNR {noisy:.3} of {draws:.3?}");
-    if noisy > clean + MAX_ADDED_RATE {
-        println!("aim missed: noise at 10 dB adds {:.3}, the aim is {MAX_ADDED_RATE}", noisy - clean);
-    }
-    assert!(noisy <= clean + MAX_ADDED_BY_NOISE, "at 10 dB SNR: {noisy} of {draws:?}, clean {clean}");
+    assert!(noisy <= clean + MAX_ADDED_RATE, "at 10 dB SNR: {noisy} of {draws:?}, clean {clean}");
 }
 
 #[test]
@@ -86,10 +80,6 @@ fn long_recordings_neither_loop_nor_lose_speech() {
 #[test]
 fn ten_minutes_neither_loop_nor_lose_speech() {
     let Some((backend, recordings)) = setup("10 minutes") else { return };
-    if std::env::var_os("CRESCENDO_LONG_TESTS").is_none() {
-        println!("not run: 10 minutes of speech (CRESCENDO_LONG_TESTS is not set)");
-        return;
-    }
     check_long(backend, recordings, 600, SECOND / 3);
 }
 

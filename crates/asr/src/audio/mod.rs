@@ -13,14 +13,14 @@
 pub mod resample;
 pub mod sniff;
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
 use bytes::Bytes;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioDecoder, AudioDecoderOptions, well_known};
 use symphonia::core::errors::Error as DecodeError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::io::{MediaSource, MediaSourceStream, MediaSourceStreamOptions, ReadOnlySource};
 use symphonia::core::meta::MetadataOptions;
 
 use self::resample::Resampler;
@@ -83,7 +83,7 @@ impl std::fmt::Debug for AudioReader {
 }
 
 impl AudioReader {
-    /// Opens a recording; decodes nothing yet.
+    /// Opens a recording; decodes nothing yet, but refuses a file that has less than its header promises.
     ///
     /// # Errors
     /// Every [`TranscribeError`] that concerns the file.
@@ -96,20 +96,23 @@ impl AudioReader {
         if sniff::is_cut_short(container, &file) {
             return Err(TranscribeError::Truncated { decoded_seconds: 0.0 });
         }
-        let format = open_container(container, file)?;
+        let format = open_container(container, &file)?;
         let track = format.default_track(TrackType::Audio).ok_or(TranscribeError::Empty)?;
         let parameters = track
             .codec_params
             .as_ref()
             .and_then(|parameters| parameters.audio())
             .ok_or_else(|| unknown_codec("of unknown kind"))?;
-        let decoder = symphonia::default::get_codecs()
+        let mut decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
             .map_err(|error| refused_codec(parameters.codec, &error))?;
         let (track_id, promised_frames) = (track.id, track.num_frames);
         let rate = parameters.sample_rate;
         if let (Some(frames), Some(rate)) = (promised_frames, rate) {
             check_duration(frames, rate, limits.max_seconds, container)?;
+            if matches!(container, Container::Wav | Container::Flac) {
+                check_whole(open_container(container, &file)?, decoder.as_mut(), frames, rate)?;
+            }
         }
         Ok(Self {
             track_id,
@@ -242,8 +245,51 @@ impl AudioReader {
     }
 }
 
-fn open_container(container: Container, file: Bytes) -> Result<Box<dyn FormatReader>, TranscribeError> {
-    let stream = MediaSourceStream::new(Box::new(Cursor::new(file)), MediaSourceStreamOptions::default());
+/// Looks through a file without decoding it: whether it holds all frames that its header promises.
+fn check_whole(
+    mut format: Box<dyn FormatReader>,
+    decoder: &mut dyn AudioDecoder,
+    promised_frames: u64,
+    rate: u32,
+) -> Result<(), TranscribeError> {
+    let mut frames = 0_u64;
+    let mut last = None;
+    loop {
+        match format.next_packet() {
+            Ok(Some(packet)) => {
+                frames = frames.saturating_add(packet.dur.get());
+                last = Some(packet);
+            }
+            Ok(None) => break,
+            Err(DecodeError::IoError(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+            // Damaged, not cut: the decoder will tell.
+            Err(_) => return Ok(()),
+        }
+    }
+    // The last packet may itself be cut: only its content tells.
+    if let Some(packet) = last {
+        let held = decoder.decode(&packet).map_or(0, |buffer| buffer.frames() as u64);
+        frames = frames.saturating_sub(packet.dur.get()).saturating_add(held);
+    }
+    decoder.reset();
+    if frames >= promised_frames {
+        return Ok(());
+    }
+    Err(TranscribeError::Truncated { decoded_seconds: frames as f64 / f64::from(rate.max(1)) })
+}
+
+/// The file's bytes. A wav file that was streamed does not know its length: it is told here.
+fn source(container: Container, file: &Bytes) -> Box<dyn MediaSource> {
+    let unknown = if container == Container::Wav { sniff::unknown_wav_length(file) } else { None };
+    let parts = unknown.and_then(|at| Some((file.get(..at)?, file.get(at + 4..)?, at + 4)));
+    let Some((head, samples, begin)) = parts else { return Box::new(Cursor::new(file.clone())) };
+    let length = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+    let head = [head, &length.to_le_bytes()].concat();
+    Box::new(ReadOnlySource::new(Cursor::new(head).chain(Cursor::new(file.slice(begin..)))))
+}
+
+fn open_container(container: Container, file: &Bytes) -> Result<Box<dyn FormatReader>, TranscribeError> {
+    let stream = MediaSourceStream::new(source(container, file), MediaSourceStreamOptions::default());
     let mut hint = Hint::new();
     hint.with_extension(container.extension());
     symphonia::default::get_probe().probe(&hint, stream, FormatOptions::default(), MetadataOptions::default()).map_err(

@@ -1,7 +1,8 @@
 //! What a file is, judged by its first bytes, and whether it is whole, judged by its frame.
 //!
 //! - [`sniff`]: the container, or why the file is refused.
-//! - [`is_cut_short`]: whether a container that says its own length is longer than the file.
+//! - [`is_cut_short`]: whether a container that says its own length is longer than the file;
+//!   [`unknown_wav_length`]: where one says that it does not know.
 //!
 //! Rule: every offset that the file names is checked against its end; nothing is allocated.
 
@@ -72,13 +73,33 @@ pub fn sniff(file: &[u8]) -> Result<Container, TranscribeError> {
 }
 
 /// Whether the file ends before its container says it does. Only containers that are framed from
-/// the outside can tell; the others are found out by the number of decoded samples.
+/// the outside can tell; the others are found out by the number of samples.
 #[must_use]
 pub fn is_cut_short(container: Container, file: &[u8]) -> bool {
     match container {
         Container::Ogg => !last_ogg_page_ends_stream(file),
         Container::Mp4 => mp4_box_overruns(file),
         Container::Wav | Container::Flac | Container::Mp3 | Container::Adts => false,
+    }
+}
+
+/// Where a wav file says how many bytes of samples it has, if it does not know: a recorder that streams
+/// writes its header first, and leaves the largest number there.
+#[must_use]
+pub fn unknown_wav_length(file: &[u8]) -> Option<usize> {
+    /// The largest signed number, less some header or rounded down; others write all ones.
+    const UNKNOWN: u32 = 0x7FFF_F000;
+    /// `RIFF`, length, `WAVE`.
+    const HEADER: usize = 12;
+    let mut at = HEADER;
+    loop {
+        let [a, b, c, d, e, f, g, h, ref body @ ..] = *file.get(at..)? else { return None };
+        let length = u32::from_le_bytes([e, f, g, h]);
+        if [a, b, c, d] == *b"data" {
+            return (length >= UNKNOWN && body.len() < UNKNOWN as usize).then_some(at + 4);
+        }
+        // Chunks begin at even places.
+        at = at.checked_add(8)?.checked_add(usize::try_from(length).ok()?.checked_next_multiple_of(2)?)?;
     }
 }
 
@@ -167,6 +188,22 @@ mod tests {
         assert!(!is_cut_short(Container::Mp4, b"\0\0\0\x0cftypM4A \0\0\0\x00mdat12"));
         assert!(is_cut_short(Container::Mp4, b"\0\0\0\x01mdat\xff\xff\xff\xff\xff\xff\xff\xff"));
         assert!(is_cut_short(Container::Mp4, b"\0\0\0\x01mdat\xff"));
+    }
+
+    #[test]
+    fn a_streamed_wav_file_does_not_know_its_length() {
+        let wav = |length: u32| {
+            let mut file = b"RIFF\xff\xff\xff\xffWAVELIST\x03\0\0\0abc\0data".to_vec();
+            file.extend(length.to_le_bytes());
+            file.extend([0; 8]);
+            file
+        };
+        for unknown in [u32::MAX, 0x7FFF_FFFF, 0x7FFF_F000] {
+            assert_eq!(unknown_wav_length(&wav(unknown)), Some(28));
+        }
+        assert_eq!(unknown_wav_length(&wav(8)), None);
+        assert_eq!(unknown_wav_length(b"RIFF\xff\xff\xff\xffWAVEfmt \xff\xff\xff\xff"), None);
+        assert_eq!(unknown_wav_length(b"RIFF"), None);
     }
 
     fn check(file: &[u8], expected: &str) {

@@ -47,6 +47,31 @@ fn a_file_that_ends_early_is_refused() {
 }
 
 #[test]
+fn what_says_its_length_is_refused_before_anything_is_decoded() {
+    let flac = file("tone.flac");
+    let wav = wav(1, 2, 44_100, 16, &pcm_tone());
+    for whole in [flac, wav] {
+        assert!(open(whole.clone()).is_ok());
+        for cut in [1, whole.len() / 3, whole.len() / 2] {
+            let opened = open(whole[..whole.len() - cut].to_vec());
+            assert!(matches!(opened, Err(TranscribeError::Truncated { .. })), "{cut}: {opened:?}");
+        }
+    }
+}
+
+#[test]
+fn a_streamed_wav_reaches_to_the_end_of_the_file() {
+    let whole = wav(1, 1, 16_000, 16, &[1; 64_000]);
+    let expected = decode(whole.clone(), AudioLimits::default()).unwrap();
+    for unknown in [u32::MAX, 0x7FFF_F024] {
+        let mut streamed = whole.clone();
+        streamed[4..8].copy_from_slice(&unknown.to_le_bytes());
+        streamed[40..44].copy_from_slice(&unknown.to_le_bytes());
+        assert!(decode(streamed, AudioLimits::default()).unwrap() == expected, "{unknown}");
+    }
+}
+
+#[test]
 fn limits_are_obeyed_before_and_while_decoding() {
     let limits = AudioLimits { max_seconds: 1, max_bytes: 1 << 20 };
     let too_long = wav(1, 1, 16_000, 16, &[0; 32_002]);
@@ -110,6 +135,10 @@ fn check_error(file: Vec<u8>, expected: &str) {
 fn check_limit(file: Vec<u8>, limits: AudioLimits, expected: &str) {
     let error = decode(file, limits).expect_err(expected);
     assert!(error.to_string().starts_with(expected), "{error}, not {expected}");
+}
+
+fn open(file: Vec<u8>) -> Result<AudioReader, TranscribeError> {
+    AudioReader::open(AudioInput { encoded: file.into(), file_name: None }, AudioLimits::default())
 }
 
 fn decode(file: Vec<u8>, limits: AudioLimits) -> Result<Vec<f32>, TranscribeError> {

@@ -1,8 +1,8 @@
 //! Recordings to transcripts: the engine behind the seam.
 //!
 //! - [`WhisperBackend`]: a loaded model with its compute threads.
-//! - [`cut`]: windows of at most 30 s. [`decode`]: a window to tokens. [`rules`]: which token may
-//!   follow. [`segments`]: tokens to text with times. [`align`]: times of words.
+//! - [`cut`]: windows of at most 30 s. [`decode`]: a window to tokens, with [`beam`] in noise.
+//!   [`rules`]: which token may follow. [`segments`]: tokens to text with times. [`align`]: times of words.
 //!
 //! ```text
 //! AudioReader ─▶ Cutter ─▶ speech? ─▶ WindowDecoder ─▶ segments ─▶ words ─▶ Transcript
@@ -12,6 +12,7 @@
 //! Rule: one window is in work at a time; what is kept of the past is its text.
 
 pub mod align;
+pub mod beam;
 pub mod cut;
 pub mod decode;
 pub mod rules;
@@ -118,8 +119,8 @@ impl WhisperBackend {
         let silence = vec![0.0; SAMPLE_RATE as usize];
         let cancel = CancelFlag::new();
         let decoder = WindowDecoder::new(&self.model, &self.rules, &cancel);
-        let warmed = self.threads.install(|| decoder.detect_language(&silence));
-        warmed.map(drop).map_err(|error| LoadError::Prepare { source: error.into() })
+        let warmed = self.threads.install(|| decoder.warm_up(&silence));
+        warmed.map_err(|error| LoadError::Prepare { source: error.into() })
     }
 
     fn run(
@@ -227,9 +228,6 @@ impl Recording<'_> {
 
     fn add_speech(&mut self, samples: &[f32], begin_seconds: f64) -> Result<(), TranscribeError> {
         let model = &self.backend.model;
-        if self.language.is_none() && model.is_multilingual() {
-            self.language = self.decoder.detect_language(samples)?;
-        }
         let request = Request {
             prompt: &self.prompt,
             language: self.language,
@@ -238,6 +236,7 @@ impl Recording<'_> {
             seed: self.options.seed,
         };
         let (decoded, features) = self.decoder.decode(samples, &request)?;
+        self.language = decoded.language;
         if decoded.tokens.is_empty() {
             return Ok(());
         }

@@ -177,8 +177,17 @@ pub(super) struct Attention {
     width: usize,
 }
 
-/// Keys and values, `[1, heads, positions, HEAD_WIDTH]` each.
+/// Keys and values, `[texts, heads, positions, HEAD_WIDTH]` each.
 pub(super) type KeyValue = (Tensor, Tensor);
+
+/// How the rows of the decoder's input belong together.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'a> {
+    /// Tokens of one text, one after another; the mask hides later ones from earlier ones.
+    Following(Option<&'a Tensor>),
+    /// The next token of each of as many texts, which do not see each other.
+    Beside,
+}
 
 impl Attention {
     /// For the encoder: every position sees every other.
@@ -197,10 +206,17 @@ impl Attention {
         self.output.forward(&merge_heads(&Tensor::cat(&blocks, 2)?)?)
     }
 
-    /// For the decoder: new positions see the `past` ones, themselves, and what `mask` leaves of
-    /// each other.
-    fn forward_causal(&self, x: &Tensor, past: &mut Option<KeyValue>, mask: Option<&Tensor>) -> Result<Tensor> {
-        let (query, (mut key, mut value)) = self.project(x)?;
+    /// For the decoder: new rows see the `past` ones of their text, themselves, and what `rows` leaves
+    /// of each other.
+    fn forward_causal(&self, x: &Tensor, past: &mut Option<KeyValue>, rows: Rows<'_>) -> Result<Tensor> {
+        let (mut query, (mut key, mut value)) = self.project(x)?;
+        let mask = match rows {
+            Rows::Following(mask) => mask,
+            Rows::Beside => {
+                (query, key, value) = (swap_rows(&query)?, swap_rows(&key)?, swap_rows(&value)?);
+                None
+            }
+        };
         if let Some((past_key, past_value)) = past.as_ref() {
             key = Tensor::cat(&[past_key, &key], 2)?;
             value = Tensor::cat(&[past_value, &value], 2)?;
@@ -212,6 +228,10 @@ impl Attention {
         };
         let attended = ops::softmax_last_dim(&scores)?.matmul(&value)?;
         *past = Some((key, value));
+        let attended = match rows {
+            Rows::Following(_) => attended,
+            Rows::Beside => swap_rows(&attended)?,
+        };
         self.output.forward(&merge_heads(&attended)?)
     }
 
@@ -288,9 +308,9 @@ impl Block {
         x: &Tensor,
         past: &mut Option<KeyValue>,
         audio: &KeyValue,
-        mask: Option<&Tensor>,
+        rows: Rows<'_>,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        let mut x = (x + self.attention.forward_causal(x, past, mask)?)?;
+        let mut x = (x + self.attention.forward_causal(x, past, rows)?)?;
         let mut weights = None;
         if let Some(cross) = &self.cross {
             let (attended, seen) = cross.forward(&x, audio)?;
@@ -310,4 +330,9 @@ fn split_heads(x: &Tensor) -> Result<Tensor> {
 /// The way back.
 fn merge_heads(x: &Tensor) -> Result<Tensor> {
     x.transpose(1, 2)?.flatten_from(2)
+}
+
+/// `[1, heads, rows, HEAD_WIDTH]` to `[rows, heads, 1, HEAD_WIDTH]`, and back.
+fn swap_rows(x: &Tensor) -> Result<Tensor> {
+    x.transpose(0, 2)?.contiguous()
 }

@@ -12,7 +12,7 @@ use candle_core::{Device, IndexOp, Result, Tensor};
 use candle_nn::{Conv1d, Conv1dConfig, LayerNorm, Module};
 
 use super::error::LoadError;
-use super::layers::{Block, HEAD_WIDTH, KeyValue, Linear, Loader, Precision};
+use super::layers::{Block, HEAD_WIDTH, KeyValue, Linear, Loader, Precision, Rows};
 use super::weights::WeightFile;
 
 /// Feature positions of a full window of 30 s; one is 20 ms, two mel frames.
@@ -98,7 +98,7 @@ pub struct AudioFeatures {
     key_values: Arc<[KeyValue]>,
 }
 
-/// One text under construction.
+/// One text under construction, or several of the same length about the same audio.
 #[derive(Clone, Debug)]
 pub struct DecoderState {
     audio: AudioFeatures,
@@ -111,6 +111,17 @@ impl DecoderState {
     #[must_use]
     pub const fn position(&self) -> usize {
         self.position
+    }
+
+    /// Goes on with these texts, each named by its place among those so far; a text may go on several
+    /// times.
+    fn select(&mut self, texts: &[u32], device: &Device) -> Result<()> {
+        let texts = Tensor::new(texts, device)?;
+        for (key, value) in self.past.iter_mut().flatten() {
+            *key = key.index_select(&texts, 0)?;
+            *value = value.index_select(&texts, 0)?;
+        }
+        Ok(())
     }
 }
 
@@ -209,9 +220,21 @@ impl Whisper {
     /// # Errors
     /// As the device fails, or beyond [`MAX_TEXT_POSITIONS`].
     pub fn step(&self, state: &mut DecoderState, tokens: &[u32]) -> Result<Vec<f32>> {
-        let x = self.decode(state, tokens, |_, _| Ok(()))?;
+        let mask = if tokens.len() > 1 { Some(self.mask(tokens.len(), state.position)?) } else { None };
+        let x = self.decode(state, tokens, Rows::Following(mask.as_ref()), |_, _| Ok(()))?;
         let last = x.narrow(1, tokens.len() - 1, 1)?.contiguous()?;
         self.vocabulary.forward(&last)?.i((0, 0))?.to_vec1()
+    }
+
+    /// Appends one token to each of several texts, which go on from those of the state named by
+    /// `parents`; gives the logits behind each.
+    ///
+    /// # Errors
+    /// As the device fails, beyond [`MAX_TEXT_POSITIONS`], or for a parent that is not there.
+    pub fn step_each(&self, state: &mut DecoderState, parents: &[u32], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
+        state.select(parents, &self.device)?;
+        let x = self.decode(state, tokens, Rows::Beside, |_, _| Ok(()))?;
+        self.vocabulary.forward(&x)?.i(0)?.to_vec2()
     }
 
     /// Runs a finished text again and reports how the given heads `(layer, head)` attended to the
@@ -226,7 +249,8 @@ impl Whisper {
         heads: &[(usize, usize)],
     ) -> Result<Vec<HeadAttention>> {
         let mut found = Vec::with_capacity(heads.len());
-        self.decode(&mut self.begin(audio), tokens, |layer, weights| {
+        let mask = self.mask(tokens.len(), 0)?;
+        self.decode(&mut self.begin(audio), tokens, Rows::Following(Some(&mask)), |layer, weights| {
             for (_, head) in heads.iter().filter(|(wanted, _)| *wanted == layer) {
                 let weights = weights.i((0, *head))?;
                 let positions = weights.dim(1)?;
@@ -243,17 +267,21 @@ impl Whisper {
         &self,
         state: &mut DecoderState,
         tokens: &[u32],
+        rows: Rows<'_>,
         mut attention: impl FnMut(usize, &Tensor) -> Result<()>,
     ) -> Result<Tensor> {
-        let count = tokens.len();
+        // Tokens beside each other stand at the same place of their texts.
+        let count = match rows {
+            Rows::Following(_) => tokens.len(),
+            Rows::Beside => 1,
+        };
         let ids = Tensor::new(tokens, &self.device)?;
         let x = self.embedding.index_select(&ids, 0)?.unsqueeze(0)?;
         let positions = self.text_positions.narrow(0, state.position, count)?;
         let mut x = x.broadcast_add(&positions)?;
-        let mask = if count > 1 { Some(self.mask(count, state.position)?) } else { None };
         let layers = self.decoder.iter().zip(&mut state.past).zip(state.audio.key_values.iter());
         for (layer, ((block, past), audio)) in layers.enumerate() {
-            let (output, weights) = block.decode(&x, past, audio, mask.as_ref())?;
+            let (output, weights) = block.decode(&x, past, audio, rows)?;
             x = output;
             if let Some(weights) = weights {
                 attention(layer, &weights)?;
