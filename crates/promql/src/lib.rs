@@ -10,6 +10,7 @@
 //!   [`pretty`] over several lines.
 //! - [`Engine`]: evaluates expressions over a [`storage::Queryable`].
 //! - [`testing`]: the runner of `.test` scripts.
+//! - [`completion`]: what may stand at a place in an expression that is being typed.
 //! - [`functions`]: the table of functions; [`Features`]: upstream's feature flags.
 //!
 //! Rule: a library, never a task. No I/O, no threads, no state between queries; what is not supported is
@@ -18,6 +19,7 @@
 
 mod annotations;
 pub mod ast;
+pub mod completion;
 mod engine;
 mod error;
 mod eval;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use datamodel::registry::{Counter, Family, Gauge, Histogram, RegisterError, Registry, Summary};
 
+use crate::parts::Readiness;
+
 /// Upstream's buckets for requests, in seconds.
 const REQUEST_BUCKETS: [f64; 9] = [0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0];
 
@@ -15,6 +17,7 @@ const QUERY_QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 #[derive(Debug)]
 pub(crate) struct WebMetrics {
     pub(crate) active_queries: Gauge,
+    pub(crate) federation_errors: Counter,
     requests: Family<Counter, 2>,
     request_seconds: Family<Histogram, 1>,
     query_waited: Summary,
@@ -22,7 +25,17 @@ pub(crate) struct WebMetrics {
 }
 
 impl WebMetrics {
-    pub(crate) fn new(registry: &Registry, max_concurrency: usize) -> Result<Self, RegisterError> {
+    pub(crate) fn new(
+        registry: &Registry,
+        max_concurrency: usize,
+        readiness: &Readiness,
+    ) -> Result<Self, RegisterError> {
+        let ready = readiness.clone();
+        registry.gauge_fn(
+            "prometheus_ready",
+            "Whether Prometheus startup was fully completed and the server is ready for normal operation.",
+            move || f64::from(u8::from(ready.is_ready())),
+        )?;
         let active_queries =
             registry.gauge("prometheus_engine_queries", "The current number of queries being executed or waiting.")?;
         registry
@@ -36,6 +49,10 @@ impl WebMetrics {
         )?;
         Ok(Self {
             active_queries,
+            federation_errors: registry.counter(
+                "prometheus_web_federation_errors_total",
+                "Total number of errors that occurred while sending federation responses.",
+            )?,
             requests: registry.counter_family(
                 "prometheus_http_requests_total",
                 "Counter of HTTP requests.",

@@ -144,6 +144,15 @@ pub(crate) fn parse_int(text: &str) -> Result<i64, String> {
     })
 }
 
+/// `1`, `true` and the like; refused in the words of Go's `strconv.ParseBool`.
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing {}: invalid syntax", Go(text))),
+    }
+}
+
 /// Unix seconds, or RFC 3339.
 fn parse_time(text: &str) -> Result<Timestamp, String> {
     // Milliseconds that an `i64` holds; the comparison is false for NaN.

@@ -14,7 +14,7 @@ use datamodel::registry::Registry;
 use promql::Engine;
 use rules::RuleHandle;
 use scrape::ScrapeHandle;
-use storage::{Appendable, Queryable};
+use storage::{Appendable, ExemplarQueryable, Queryable};
 
 use crate::api::StatusReceiver;
 use crate::guard::HostGuard;
@@ -103,6 +103,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Our own metrics, served at `/metrics`; those of the API are declared in it.
     pub registry: Registry,
+    /// The exemplars of the samples; without them there are none.
+    pub exemplars: Option<Arc<dyn ExemplarQueryable>>,
     /// The scrape targets.
     pub targets: Option<ScrapeHandle>,
     /// The rule groups and their alerts.
@@ -142,6 +144,7 @@ impl Parts {
             engine,
             clock,
             registry,
+            exemplars: None,
             targets: None,
             rules: None,
             alertmanagers: None,

@@ -1,3 +1,5 @@
+mod server;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,22 +199,30 @@ async fn metadata_lists_are_sorted_and_cut() {
 #[tokio::test]
 async fn endpoints_that_are_not_served_say_so() {
     check(
-        &["/api/v1/rules", "/api/v1/nothing", "/federate", "/", "/-/ready", "/-/healthy", "/api/v1/status/buildinfo"],
+        &[
+            "/api/v1/otlp/v1/metrics",
+            "/api/v1/nothing",
+            "/no/such/page",
+            "/-/ready",
+            "/-/healthy",
+            "/api/v1/status/buildinfo",
+            "/version",
+        ],
         &expect![[r#"
-            /api/v1/rules
-              404 {"status":"error","errorType":"not_found","error":"endpoint is not served by this server: `/api/v1/rules`"}
+            /api/v1/otlp/v1/metrics
+              404 {"status":"error","errorType":"not_found","error":"endpoint is not served by this server: `/api/v1/otlp/v1/metrics`"}
             /api/v1/nothing
               404 {"status":"error","errorType":"not_found","error":"no such endpoint: `/api/v1/nothing`"}
-            /federate
-              404 {"status":"error","errorType":"not_found","error":"endpoint is not served by this server: `/federate`"}
-            /
-              404 {"status":"error","errorType":"not_found","error":"no such endpoint: `/`"}
+            /no/such/page
+              404 {"status":"error","errorType":"not_found","error":"no such endpoint: `/no/such/page`"}
             /-/ready
-              503 Service Unavailable
+              200 Crescendo is Ready.
             /-/healthy
-              200 Crescendo is healthy.
+              200 Crescendo is Healthy.
             /api/v1/status/buildinfo
               200 {"status":"success","data":{"version":"1.2.3","revision":"abc","branch":"","buildUser":"","buildDate":"","goVersion":""}}
+            /version
+              200 {"version":"1.2.3","revision":"abc","branch":"","buildUser":"","buildDate":"","goVersion":""}
         "#]],
     )
     .await;
@@ -220,8 +230,20 @@ async fn endpoints_that_are_not_served_say_so() {
     let (status, body) = fixture.ask(Method::DELETE, "/api/v1/query", "").await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     assert!(body.contains("method DELETE is not allowed for `/api/v1/query`"), "{body}");
-    fixture.readiness.set(true);
-    assert_eq!(fixture.ask(Method::GET, "/-/ready", "").await, (StatusCode::OK, "Crescendo is ready.\n".to_owned()));
+}
+
+#[tokio::test]
+async fn only_health_and_figures_are_told_before_the_server_is_ready() {
+    let fixture = Fixture::new();
+    fixture.readiness.set(false);
+    let refused = (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable".to_owned());
+    for path in ["/-/ready", "/api/v1/query?query=up", "/federate", "/api/v1/rules"] {
+        assert_eq!(fixture.ask(Method::GET, path, "").await, refused, "{path}");
+    }
+    let (_, page) = fixture.ask(Method::GET, "/metrics", "").await;
+    assert!(page.contains("prometheus_ready 0\n"), "{page}");
+    assert_eq!(fixture.ask(Method::GET, "/-/healthy", "").await.0, StatusCode::OK);
+    assert_eq!(fixture.ask(Method::GET, "/api/v1/notifications", "").await.0, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -238,8 +260,9 @@ async fn posted_forms_are_read_up_to_their_bound() {
 #[tokio::test]
 async fn targets_are_shown_where_there_is_a_scraper() {
     let fixture = Fixture::new();
-    let (status, _) = fixture.ask(Method::GET, "/api/v1/targets", "").await;
+    let (status, body) = fixture.ask(Method::GET, "/api/v1/targets", "").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(body.contains("this server scrapes no targets"), "{body}");
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
     let registry = Registry::new();
     let storage = Arc::new(MemoryStorage::new());
@@ -382,6 +405,7 @@ impl Fixture {
         let readiness = Readiness::default();
         let engine = Engine::new(EngineOptions { clock: Arc::clone(&clock), ..EngineOptions::default() });
         let mut parts = Parts::new(Arc::new(samples()), engine, clock, Registry::new());
+        readiness.set(true);
         parts.readiness = readiness.clone();
         parts.build = BuildInfo { version: "1.2.3".to_owned(), revision: "abc".to_owned(), branch: String::new() };
         change(&mut parts);

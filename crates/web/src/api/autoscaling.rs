@@ -15,7 +15,8 @@ use plot::{Chart, Point};
 use promql::{QueryContext, QueryValue};
 use tokio::sync::watch;
 
-use super::{Shared, json};
+use super::Shared;
+use super::answer::json_text;
 use crate::error::{ApiError, ErrorType};
 use crate::pages::autoscaling::{Answers, QUERIES, chart, fragment, page};
 
@@ -34,7 +35,7 @@ pub type StatusReceiver = watch::Receiver<Arc<AutoscalingStatus>>;
 /// The document: `replicas`, `metrics`, `decision`, `history`, `workers`.
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
     let failed = |error| ApiError::new(ErrorType::Internal, format!("cannot write the status: {error}"));
-    Ok(json(serde_json::to_string(&*current(&shared)).map_err(failed)?))
+    Ok(json_text(serde_json::to_string(&*current(&shared)).map_err(failed)?))
 }
 
 /// The whole page.

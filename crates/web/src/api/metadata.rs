@@ -14,7 +14,8 @@ use datamodel::time::TimeRange;
 use datamodel::{Labels, Matcher};
 use storage::{Querier, QueryError, SelectHints};
 
-use super::{Shared, json};
+use super::Shared;
+use super::answer::json_text;
 use crate::error::ApiError;
 use crate::json::{TRUNCATED, Writer};
 use crate::params::Params;
@@ -105,7 +106,7 @@ async fn names(
 
 fn listing(cut: bool, write: impl FnOnce(&mut Writer)) -> Response {
     let warnings: &[String] = &if cut { vec![TRUNCATED.to_owned()] } else { Vec::new() };
-    json(Writer::success(write, warnings, &[]))
+    json_text(Writer::success(write, warnings, &[]))
 }
 
 /// Reads the storage, in a turn of the gate.

@@ -1,24 +1,38 @@
-//! The endpoints, and what they are made of.
+//! The endpoints, and how requests reach them.
+//!
+//! - [`Api`], [`Shared`]; one module for each group of endpoints.
+//! - `answer`: small answers as trees; `cors`, `compress`: around all answers.
 //!
 //! Rule: whatever reads the storage goes through the gate; a handler itself never blocks.
 
+mod admin;
+pub(crate) mod answer;
 mod autoscaling;
+mod compress;
+mod cors;
+mod expressions;
+mod families;
+mod federate;
+mod lifecycle;
 mod metadata;
 mod query;
-mod status;
-mod targets;
+pub(crate) mod rules;
+pub(crate) mod status;
+pub(crate) mod targets;
+mod tree;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
 use datamodel::registry::RegisterError;
+use tokio::sync::Mutex;
 
 pub use self::autoscaling::StatusReceiver;
 use crate::error::{ApiError, ErrorType};
@@ -33,10 +47,26 @@ pub const MAX_BODY_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub struct Api(Arc<Shared>);
 
+/// What all handlers share.
 pub(crate) struct Shared {
-    parts: Parts,
-    gate: Gate,
-    metrics: WebMetrics,
+    pub(crate) parts: Parts,
+    pub(crate) gate: Gate,
+    pub(crate) metrics: WebMetrics,
+    /// Changes of the storage: one at a time.
+    changes: Mutex<()>,
+    /// Whether the end was asked for.
+    quits: AtomicBool,
+}
+
+impl Shared {
+    /// Runs work that may block and is no query.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let failed = |_panicked| ApiError::new(ErrorType::Internal, "request failed unexpectedly");
+        tokio::task::spawn_blocking(work).await.map_err(failed)
+    }
 }
 
 impl fmt::Debug for Api {
@@ -53,42 +83,91 @@ impl Api {
     /// The registry has metrics of the same names already.
     pub fn new(parts: Parts) -> Result<Self, RegisterError> {
         let ApiOptions { max_concurrency, max_queued, .. } = parts.options;
-        let metrics = WebMetrics::new(&parts.registry, max_concurrency)?;
+        let metrics = WebMetrics::new(&parts.registry, max_concurrency, &parts.readiness)?;
         let gate = Gate::new(max_concurrency, max_queued, metrics.active_queries.clone());
-        Ok(Self(Arc::new(Shared { parts, gate, metrics })))
+        Ok(Self(Arc::new(Shared { parts, gate, metrics, changes: Mutex::default(), quits: AtomicBool::new(false) })))
     }
 
     /// The endpoints. Other routers can be merged with it; it brings the fallback for everything else.
     pub fn router(&self) -> Router {
         let shared = Arc::clone(&self.0);
-        let mut router = Router::new()
-            .route("/api/v1/query", get(query::instant).post(query::instant))
-            .route("/api/v1/query_range", get(query::range).post(query::range))
-            .route("/api/v1/series", get(metadata::series).post(metadata::series))
-            .route("/api/v1/labels", get(metadata::label_names).post(metadata::label_names))
-            .route("/api/v1/label/{name}/values", get(metadata::label_values))
-            .route("/api/v1/status/buildinfo", get(status::build_info))
-            .route("/-/healthy", get(status::healthy))
-            .route("/-/ready", get(status::ready))
-            .route("/metrics", get(status::metrics));
-        if self.0.parts.targets.is_some() {
-            router = router
-                .route("/api/v1/targets", get(targets::targets))
-                .route("/api/v1/scrape_pools", get(targets::scrape_pools));
-        }
-        if self.0.parts.autoscaling.is_some() {
-            router = router
-                .route("/", get(autoscaling::live_page))
-                .route("/autoscaling", get(autoscaling::live_page))
-                .route("/autoscaling/fragment", get(autoscaling::live_fragment))
-                .route("/api/v1/autoscaling", get(autoscaling::status));
-        }
-        router
+        let ready =
+            queries().merge(storage_and_rules()).route_layer(from_fn_with_state(Arc::clone(&shared), require_ready));
+        let router = ready
+            .merge(always(&shared))
             .fallback(not_served)
             .method_not_allowed_fallback(wrong_method)
+            .layer(from_fn(compress::compress))
+            .layer(from_fn_with_state(Arc::clone(&shared), cors::cors))
             .layer(from_fn_with_state(Arc::clone(&shared), observe))
-            .with_state(shared)
+            .with_state(Arc::clone(&shared));
+        let prefix = shared.parts.options.route_prefix.trim_end_matches('/');
+        if prefix.is_empty() {
+            return router;
+        }
+        let home = format!("{prefix}/");
+        Router::new().route("/", get(move || async move { Redirect::to(&home) })).nest(prefix, router)
     }
+}
+
+/// What is answered only when the storage is open.
+fn queries() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/v1/query", get(query::instant).post(query::instant))
+        .route("/api/v1/query_range", get(query::range).post(query::range))
+        .route("/api/v1/query_exemplars", get(expressions::exemplars).post(expressions::exemplars))
+        .route("/api/v1/format_query", get(expressions::format).post(expressions::format))
+        .route("/api/v1/parse_query", get(expressions::syntax_tree).post(expressions::syntax_tree))
+        .route("/api/v1/series", get(metadata::series).post(metadata::series))
+        .route("/api/v1/labels", get(metadata::label_names).post(metadata::label_names))
+        .route("/api/v1/label/{name}/values", get(metadata::label_values))
+        .route("/api/v1/metadata", get(families::metadata))
+        .route("/api/v1/targets/metadata", get(families::of_targets))
+        .route("/federate", get(federate::federate))
+}
+
+fn storage_and_rules() -> Router<Arc<Shared>> {
+    let admin = "/api/v1/admin/tsdb";
+    Router::new()
+        .route("/api/v1/targets", get(targets::targets))
+        .route("/api/v1/scrape_pools", get(targets::scrape_pools))
+        .route("/api/v1/rules", get(rules::rules))
+        .route("/api/v1/alerts", get(rules::alerts))
+        .route("/api/v1/alertmanagers", get(rules::alertmanagers))
+        .route("/api/v1/status/config", get(status::config))
+        .route("/api/v1/status/flags", get(status::flags))
+        .route("/api/v1/status/runtimeinfo", get(status::runtime_info))
+        .route("/api/v1/status/buildinfo", get(status::build_info))
+        .route("/api/v1/status/tsdb", get(status::tsdb))
+        .route(&format!("{admin}/delete_series"), post(admin::delete_series).put(admin::delete_series))
+        .route(&format!("{admin}/clean_tombstones"), post(admin::clean_tombstones).put(admin::clean_tombstones))
+        .route(&format!("{admin}/snapshot"), post(admin::snapshot).put(admin::snapshot))
+        .route(&format!("{admin}/merge"), post(admin::merge).put(admin::merge))
+        .route("/-/ready", get(status::ready))
+}
+
+/// What is answered from the first moment on.
+fn always(shared: &Shared) -> Router<Arc<Shared>> {
+    let mut router = Router::new()
+        .route("/api/v1/status/walreplay", get(status::wal_replay))
+        .route("/api/v1/notifications", get(status::notifications))
+        .route("/-/healthy", get(status::healthy))
+        .route("/-/reload", get(lifecycle::only_post).post(lifecycle::reload).put(lifecycle::reload))
+        .route("/-/quit", get(lifecycle::only_post).post(lifecycle::quit).put(lifecycle::quit))
+        .route("/version", get(status::version))
+        .route("/metrics", get(status::metrics));
+    if shared.parts.autoscaling.is_some() {
+        router = router
+            .route("/", get(autoscaling::live_page))
+            .route("/autoscaling", get(autoscaling::live_page))
+            .route("/autoscaling/fragment", get(autoscaling::live_fragment))
+            .route("/api/v1/autoscaling", get(autoscaling::status));
+    }
+    router
+}
+
+async fn require_ready(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response {
+    if shared.parts.readiness.is_ready() { next.run(request).await } else { status::unavailable() }
 }
 
 /// Counts and times a request, under the pattern of its path: paths themselves have no bound.
@@ -96,42 +175,26 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request<Body>, next
     let path = request.extensions().get::<MatchedPath>().cloned();
     let start = shared.parts.clock.now();
     let response = next.run(request).await;
-    let handler = path.as_ref().map_or("other", MatchedPath::as_str);
-    shared.metrics.observe(handler, response.status().as_u16(), shared.parts.clock.now().since(start));
+    let pattern = path.as_ref().map_or("other", MatchedPath::as_str);
+    let pattern = pattern.strip_prefix(shared.parts.options.route_prefix.trim_end_matches('/')).unwrap_or(pattern);
+    // Upstream's router writes parameters so.
+    let handler = pattern.replace("{name}", ":name");
+    shared.metrics.observe(&handler, response.status().as_u16(), shared.parts.clock.now().since(start));
     response
 }
 
 /// Endpoints of Prometheus that are not served.
-const KNOWN: [&str; 29] = [
-    "/api/v1/admin/tsdb/clean_tombstones",
-    "/api/v1/admin/tsdb/delete_series",
-    "/api/v1/admin/tsdb/snapshot",
-    "/api/v1/alertmanagers",
-    "/api/v1/alerts",
+const KNOWN: [&str; 10] = [
     "/api/v1/features",
-    "/api/v1/format_query",
-    "/api/v1/metadata",
-    "/api/v1/notifications",
     "/api/v1/notifications/live",
+    "/api/v1/openapi.yaml",
     "/api/v1/otlp/v1/metrics",
-    "/api/v1/parse_query",
-    "/api/v1/query_exemplars",
     "/api/v1/read",
-    "/api/v1/rules",
-    "/api/v1/scrape_pools",
-    "/api/v1/status/config",
-    "/api/v1/status/flags",
-    "/api/v1/status/runtimeinfo",
-    "/api/v1/status/tsdb",
+    "/api/v1/scrape_pools/config",
+    "/api/v1/status/self_metrics",
     "/api/v1/status/tsdb/blocks",
-    "/api/v1/status/walreplay",
-    "/api/v1/targets",
-    "/api/v1/targets/metadata",
     "/api/v1/targets/relabel_steps",
     "/api/v1/write",
-    "/-/quit",
-    "/-/reload",
-    "/federate",
 ];
 
 async fn not_served(request: Request<Body>) -> ApiError {
@@ -152,9 +215,4 @@ async fn wrong_method(request: Request<Body>) -> Response {
     let mut response = error.into_response();
     *response.status_mut() = axum::http::StatusCode::METHOD_NOT_ALLOWED;
     response
-}
-
-/// An answer in JSON.
-fn json(body: String) -> Response {
-    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }

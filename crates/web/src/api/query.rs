@@ -14,7 +14,8 @@ use datamodel::Timestamp;
 use promql::{Engine, EvalError, Expr, QueryContext, QueryResult};
 use storage::Queryable;
 
-use super::{Shared, json};
+use super::Shared;
+use super::answer::json_text;
 use crate::error::ApiError;
 use crate::json::{Writer, truncate, warnings};
 use crate::params::Params;
@@ -116,6 +117,6 @@ impl Query {
             let warnings = warnings(&annotations, truncated);
             Ok(Writer::success(|writer| writer.query_data(&value), &warnings, &annotations.infos))
         };
-        shared.gate.run(patience, cancel, work).await?.map(json)
+        shared.gate.run(patience, cancel, work).await?.map(json_text)
     }
 }

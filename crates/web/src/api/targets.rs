@@ -9,17 +9,17 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use axum::response::Response;
-use datamodel::Labels;
 use datamodel::time::format_duration;
 use scrape::{DroppedTarget, PoolStatus, ScrapeHandle, TargetStatus};
-use serde_json::{Map, Value, json as value};
+use serde_json::{Value, json as value};
 
-use super::{Shared, json};
+use super::Shared;
+use super::answer::{number, object, success};
 use crate::error::{ApiError, ErrorType};
 use crate::json::rfc3339_or_zero;
 use crate::params::Params;
 
-fn handle(shared: &Shared) -> Result<&ScrapeHandle, ApiError> {
+pub(crate) fn handle(shared: &Shared) -> Result<&ScrapeHandle, ApiError> {
     let none = || ApiError::new(ErrorType::NotFound, "this server scrapes no targets");
     shared.parts.targets.as_ref().ok_or_else(none)
 }
@@ -53,14 +53,6 @@ pub(super) async fn scrape_pools(State(shared): State<Arc<Shared>>) -> Result<Re
     Ok(success(&value!({"scrapePools": names})))
 }
 
-fn success(data: &Value) -> Response {
-    json(value!({"status": "success", "data": data}).to_string())
-}
-
-fn object(labels: &Labels) -> Map<String, Value> {
-    labels.iter().map(|(name, text)| (name.to_owned(), Value::from(text))).collect()
-}
-
 fn active_target(target: &TargetStatus) -> Value {
     value!({
         "discoveredLabels": object(&target.discovered_labels),
@@ -70,7 +62,7 @@ fn active_target(target: &TargetStatus) -> Value {
         "globalUrl": target.scrape_url,
         "lastError": target.last_error,
         "lastScrape": rfc3339_or_zero(target.last_scrape),
-        "lastScrapeDuration": target.last_scrape_duration.as_secs_f64(),
+        "lastScrapeDuration": number(target.last_scrape_duration.as_secs_f64()),
         "health": target.health.as_str(),
         "scrapeInterval": format_duration(target.scrape_interval),
         "scrapeTimeout": format_duration(target.scrape_timeout),
