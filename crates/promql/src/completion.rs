@@ -44,7 +44,8 @@ pub fn completion_at(text: &str, at: usize) -> Completion {
     let at = text.floor_char_boundary(at);
     let before = text.get(..at).unwrap_or_default();
     let tokens = tokenize(before);
-    let known: Vec<&Token> = tokens.iter().filter(|token| token.kind != TokenKind::Eof).collect();
+    let known: Vec<&Token> =
+        tokens.iter().filter(|token| !matches!(token.kind, TokenKind::Eof | TokenKind::Error(_))).collect();
     let raw = |token: &Token| before.get(token.span.start..token.span.end).unwrap_or_default();
     if let Some(open) = open_quote(before) {
         let start = open + 1;

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use datamodel::registry::{RegisterError, Registry};
+use datamodel::relabel::RelabelConfig;
 use datamodel::{Clock, Labels};
 use discovery::Discoverer;
 use futures_util::future::join_all;
@@ -93,14 +94,15 @@ pub(crate) struct Targets {
 #[derive(Debug, Default)]
 struct PoolView {
     generation: u64,
+    relabel_configs: Arc<[RelabelConfig]>,
     active: Vec<Arc<TargetState>>,
     dropped: Vec<DroppedTarget>,
     dropped_count: usize,
 }
 
 impl Targets {
-    fn begin(&self, pool: Arc<str>, generation: u64) {
-        let view = PoolView { generation, ..PoolView::default() };
+    fn begin(&self, pool: Arc<str>, generation: u64, relabel_configs: Arc<[RelabelConfig]>) {
+        let view = PoolView { generation, relabel_configs, ..PoolView::default() };
         self.pools.write().unwrap_or_else(PoisonError::into_inner).insert(pool, view);
     }
 
@@ -117,7 +119,9 @@ impl Targets {
     ) {
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(view) = pools.get_mut(pool).filter(|view| view.generation == generation) {
-            *view = PoolView { generation, active, dropped, dropped_count };
+            view.active = active;
+            view.dropped = dropped;
+            view.dropped_count = dropped_count;
         }
     }
 
@@ -190,6 +194,13 @@ impl ScrapeHandle {
     pub fn dropped_targets(&self) -> Vec<DroppedTarget> {
         let pools = self.shared.targets.pools.read().unwrap_or_else(PoisonError::into_inner);
         pools.values().flat_map(|view| view.dropped.iter().cloned()).collect()
+    }
+
+    /// The rules on the labels of a job's targets, to show what they do.
+    #[must_use]
+    pub fn relabel_configs(&self, scrape_pool: &str) -> Option<Arc<[RelabelConfig]>> {
+        let pools = self.shared.targets.pools.read().unwrap_or_else(PoisonError::into_inner);
+        pools.get(scrape_pool).map(|view| Arc::clone(&view.relabel_configs))
     }
 
     /// All jobs, with the number of their targets.
@@ -319,7 +330,8 @@ impl ScrapeManager {
         self.generation += 1;
         shared.metrics.pools.inc();
         shared.metrics.pool_target_limit.with([&name]).set(config.config().limits.target_limit as f64);
-        shared.targets.begin(Arc::clone(&name), self.generation);
+        let relabel_configs = config.config().relabel_configs.clone().into();
+        shared.targets.begin(Arc::clone(&name), self.generation, relabel_configs);
         let (sender, receiver) = mpsc::channel(1);
         let gone = CancellationToken::new();
         let signals = PoolSignals { discoverers: receiver, gone: gone.clone(), shutdown: shutdown.clone() };

@@ -1,3 +1,4 @@
+mod pages;
 mod server;
 
 use std::fmt::Write as _;

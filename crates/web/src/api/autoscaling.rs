@@ -19,6 +19,7 @@ use super::Shared;
 use super::answer::json_text;
 use crate::error::{ApiError, ErrorType};
 use crate::pages::autoscaling::{Answers, QUERIES, chart, fragment, page};
+use crate::pages::layout::Frame;
 
 /// What the charts show, back from now.
 const SPAN: Duration = Duration::from_secs(600);
@@ -41,7 +42,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
 /// The whole page.
 pub(super) async fn live_page(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
     let (status, chart) = charts(&shared).await?;
-    Ok(Html(page(&status, &chart).into_string()).into_response())
+    Ok(Html(page(&Frame::of(&shared), &status, &chart).into_string()).into_response())
 }
 
 /// The part of the page that changes.

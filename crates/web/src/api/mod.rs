@@ -11,11 +11,12 @@ mod autoscaling;
 mod compress;
 mod cors;
 mod expressions;
-mod families;
+pub(crate) mod families;
 mod federate;
 mod lifecycle;
 mod metadata;
 mod query;
+pub(crate) mod relabel;
 pub(crate) mod rules;
 pub(crate) mod status;
 pub(crate) mod targets;
@@ -38,6 +39,7 @@ pub use self::autoscaling::StatusReceiver;
 use crate::error::{ApiError, ErrorType};
 use crate::gate::Gate;
 use crate::metrics::WebMetrics;
+use crate::pages;
 use crate::parts::{ApiOptions, Parts};
 
 /// The most bytes of the form of a POST.
@@ -91,8 +93,10 @@ impl Api {
     /// The endpoints. Other routers can be merged with it; it brings the fallback for everything else.
     pub fn router(&self) -> Router {
         let shared = Arc::clone(&self.0);
-        let ready =
-            queries().merge(storage_and_rules()).route_layer(from_fn_with_state(Arc::clone(&shared), require_ready));
+        let ready = queries()
+            .merge(storage_and_rules())
+            .merge(pages::routes(&shared))
+            .route_layer(from_fn_with_state(Arc::clone(&shared), require_ready));
         let router = ready
             .merge(always(&shared))
             .fallback(not_served)
@@ -130,6 +134,7 @@ fn storage_and_rules() -> Router<Arc<Shared>> {
     let admin = "/api/v1/admin/tsdb";
     Router::new()
         .route("/api/v1/targets", get(targets::targets))
+        .route("/api/v1/targets/relabel_steps", get(relabel::relabel_steps))
         .route("/api/v1/scrape_pools", get(targets::scrape_pools))
         .route("/api/v1/rules", get(rules::rules))
         .route("/api/v1/alerts", get(rules::alerts))
@@ -184,7 +189,7 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request<Body>, next
 }
 
 /// Endpoints of Prometheus that are not served.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 9] = [
     "/api/v1/features",
     "/api/v1/notifications/live",
     "/api/v1/openapi.yaml",
@@ -193,7 +198,6 @@ const KNOWN: [&str; 10] = [
     "/api/v1/scrape_pools/config",
     "/api/v1/status/self_metrics",
     "/api/v1/status/tsdb/blocks",
-    "/api/v1/targets/relabel_steps",
     "/api/v1/write",
 ];
 

@@ -67,7 +67,7 @@ pub(crate) fn server(shared: &Shared) -> Result<Arc<dyn ServerStatus>, ApiError>
     shared.parts.server.clone().ok_or_else(none)
 }
 
-pub(super) fn storage(shared: &Shared) -> Result<Arc<dyn StorageStatus>, ApiError> {
+pub(crate) fn storage(shared: &Shared) -> Result<Arc<dyn StorageStatus>, ApiError> {
     let none = || ApiError::new(ErrorType::NotFound, "this server shows no figures of its storage");
     shared.parts.storage.clone().ok_or_else(none)
 }

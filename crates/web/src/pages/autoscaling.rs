@@ -12,7 +12,7 @@ use hpa::status::{AutoscalingStatus, DecisionRecord, MetricStatus, SampleState, 
 use maud::{Markup, PreEscaped, html};
 use plot::{Chart, Marker, MarkerKind, Panel, Point, Style, TimeLabels, Unit};
 
-use super::layout;
+use super::layout::Frame;
 
 /// The page's path.
 pub(crate) const PATH: &str = "/autoscaling";
@@ -113,12 +113,12 @@ fn marker(decision: &DecisionRecord) -> Option<Marker> {
 }
 
 /// The whole page.
-pub(crate) fn page(status: &AutoscalingStatus, chart: &Chart) -> Markup {
+pub(crate) fn page(frame: &Frame, status: &AutoscalingStatus, chart: &Chart) -> Markup {
     let content = html! {
         h1 { "Autoscaling of " code { (status.namespace) "/" (status.name) } }
-        div data-refresh=(FRAGMENT_PATH) data-every=(REFRESH_MS) { (fragment(status, chart)) }
+        div data-refresh=(frame.link(FRAGMENT_PATH)) data-every=(REFRESH_MS) { (fragment(status, chart)) }
     };
-    layout::page("Autoscaling", PATH, &content)
+    frame.page("Autoscaling", PATH, &content)
 }
 
 /// What changes from refresh to refresh.
@@ -274,7 +274,8 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_unix_ms(seconds * 1000);
         let answers = vec![vec![Point { at: at(3_660), value: 12.0 }]; QUERIES.len()];
         let range = TimeRange { start: at(3_600), end: at(3_700) };
-        let html = page(&status, &chart(&status, answers, range, Duration::from_secs(5))).into_string();
+        let html =
+            page(&Frame::plain(), &status, &chart(&status, answers, range, Duration::from_secs(5))).into_string();
         let refresh = "data-refresh=\"/autoscaling/fragment\"";
         for part in ["1→3", "01:01:01", "SuccessfulRescale", "&lt;b&gt;above target", refresh] {
             assert!(html.contains(part), "`{part}` is missing in {html}");

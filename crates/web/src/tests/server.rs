@@ -36,7 +36,7 @@ groups:
 
 /// What a process would tell, with what was asked of it.
 #[derive(Default)]
-struct Process {
+pub(super) struct Process {
     calls: Mutex<Vec<String>>,
     reloads: AtomicUsize,
 }
@@ -145,7 +145,7 @@ impl Lifecycle for Process {
 }
 
 /// A server with everything connected; its rules were evaluated once.
-async fn whole() -> (Fixture, Arc<Process>) {
+pub(super) async fn whole() -> (Fixture, Arc<Process>) {
     let process = Arc::new(Process::default());
     let rules = evaluated_rules().await;
     let fixture = Fixture::with(|parts| {
