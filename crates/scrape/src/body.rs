@@ -1,18 +1,23 @@
 //! The body of an answer: decompressed as it comes, never beyond its bound.
 //!
+//! - [`BodyReader`]: collects it. [`Body`]: the page, and the memory that is reserved for it.
+//!
 //! Rule: the bound holds for the bytes on the wire and for those after decompression.
 
 use std::io::{self, Write};
 
 use flate2::write::MultiGzDecoder;
+use storage::{MemoryPool, Reservation};
 
 use crate::error::ScrapeError;
 
 /// The encodings that are asked for.
 pub(crate) const ACCEPTED_ENCODINGS: &str = "gzip";
 
-/// The largest buffer that is taken on trust in the size of the last page.
-const MAX_INITIAL_CAPACITY: usize = 1024 * 1024;
+/// Bytes of a page that every target has without reserving: 40 times the page of a worker, and more than
+/// those of most exporters. What goes beyond comes from the pool of all pages, so that targets that send too
+/// much share a bound, and take nothing from those that do not.
+pub(crate) const PAGE_ALLOWANCE_BYTES: usize = 256 * 1024;
 
 /// Collects a body.
 #[derive(Debug)]
@@ -29,9 +34,14 @@ enum Decoder {
 }
 
 impl BodyReader {
-    /// Takes the `Content-Encoding`, the bound in bytes and the expected size.
-    pub(crate) fn new(encoding: &str, bound: usize, expected_len: usize) -> Result<Self, ScrapeError> {
-        let sink = BoundedSink::new(bound, expected_len);
+    /// Takes the `Content-Encoding`, the bound in bytes, the expected size, and where memory is reserved.
+    pub(crate) fn new(
+        encoding: &str,
+        bound: usize,
+        expected_len: usize,
+        pool: &MemoryPool,
+    ) -> Result<Self, ScrapeError> {
+        let sink = BoundedSink::new(bound, expected_len, pool);
         let decoder = match encoding.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Decoder::Identity(sink),
             "gzip" | "x-gzip" => Decoder::Gzip(Box::new(MultiGzDecoder::new(sink))),
@@ -54,14 +64,25 @@ impl BodyReader {
     }
 
     /// The whole body.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>, ScrapeError> {
+    pub(crate) fn finish(mut self) -> Result<Body, ScrapeError> {
         if let Decoder::Gzip(decoder) = &mut self.decoder
             && self.wire_bytes > 0
             && let Err(error) = decoder.try_finish()
         {
             return Err(self.error(error));
         }
-        Ok(std::mem::take(&mut self.sink_mut().bytes))
+        let sink = self.sink_mut();
+        let nothing = sink.reserved.pool().reservation();
+        Ok(Body { bytes: std::mem::take(&mut sink.bytes), reserved: std::mem::replace(&mut sink.reserved, nothing) })
+    }
+
+    /// Bytes from the wire that may be taken at once: those of a compressed page become up to a thousand
+    /// times as many, and whoever takes them must let others run in between.
+    pub(crate) const fn step(&self) -> usize {
+        match self.decoder {
+            Decoder::Identity(_) => usize::MAX,
+            Decoder::Gzip(_) => 512,
+        }
     }
 
     fn sink_mut(&mut self) -> &mut BoundedSink {
@@ -72,28 +93,54 @@ impl BodyReader {
     }
 
     fn error(&mut self, error: io::Error) -> ScrapeError {
-        if self.sink_mut().is_over { ScrapeError::BodySize(self.bound) } else { ScrapeError::Gzip(error) }
+        self.sink_mut().failure.take().unwrap_or(ScrapeError::Gzip(error))
     }
+}
+
+/// A page that came as a whole, with the memory that was reserved for it.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) bytes: Vec<u8>,
+    /// Given back when the page was read.
+    pub(crate) reserved: Reservation,
 }
 
 #[derive(Debug)]
 struct BoundedSink {
     bytes: Vec<u8>,
     bound: usize,
-    is_over: bool,
+    reserved: Reservation,
+    failure: Option<ScrapeError>,
 }
 
 impl BoundedSink {
-    fn new(bound: usize, expected_len: usize) -> Self {
-        Self { bytes: Vec::with_capacity(expected_len.min(MAX_INITIAL_CAPACITY)), bound, is_over: false }
+    fn new(bound: usize, expected_len: usize, pool: &MemoryPool) -> Self {
+        // A little more than last time, so that a page that grows as usual is read without copying it.
+        let capacity = expected_len.saturating_add(expected_len / 8).min(PAGE_ALLOWANCE_BYTES);
+        Self { bytes: Vec::with_capacity(capacity), bound, reserved: pool.reservation(), failure: None }
+    }
+
+    /// Makes room, reserving first what goes beyond the allowance.
+    fn make_room(&mut self, len: usize) -> Result<(), ScrapeError> {
+        if len > self.bound {
+            return Err(ScrapeError::BodySize(self.bound));
+        }
+        if len <= self.bytes.capacity() {
+            return Ok(());
+        }
+        let most = if len <= PAGE_ALLOWANCE_BYTES { PAGE_ALLOWANCE_BYTES.min(self.bound) } else { self.bound };
+        let capacity = len.max(self.bytes.capacity().saturating_mul(2)).min(most);
+        self.reserved.resize(capacity.saturating_sub(PAGE_ALLOWANCE_BYTES)).map_err(ScrapeError::Memory)?;
+        self.bytes.reserve_exact(capacity - self.bytes.len());
+        Ok(())
     }
 }
 
 impl Write for BoundedSink {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.bytes.len().saturating_add(data.len()) > self.bound {
-            self.is_over = true;
-            return Err(io::Error::other("body exceeds its limit"));
+        if let Err(failure) = self.make_room(self.bytes.len().saturating_add(data.len())) {
+            self.failure = Some(failure);
+            return Err(io::Error::other("no room for the body"));
         }
         self.bytes.extend_from_slice(data);
         Ok(data.len())
@@ -138,6 +185,27 @@ mod tests {
         check("br", b"", 100, Err("unsupported content encoding: `br`"));
     }
 
+    #[test]
+    fn large_body_reserves_what_goes_beyond_the_allowance() {
+        let pool = MemoryPool::new(3 * PAGE_ALLOWANCE_BYTES);
+        let read = |len: usize| {
+            let mut reader = BodyReader::new("", usize::MAX, 0, &pool)?;
+            for chunk in vec![b'a'; len].chunks(10_000) {
+                reader.push(chunk)?;
+            }
+            reader.finish()
+        };
+        let small = read(PAGE_ALLOWANCE_BYTES).unwrap();
+        assert_eq!((small.bytes.len(), small.reserved.bytes()), (PAGE_ALLOWANCE_BYTES, 0));
+        let large = read(3 * PAGE_ALLOWANCE_BYTES).unwrap();
+        assert!(large.reserved.bytes() >= 2 * PAGE_ALLOWANCE_BYTES, "{:?}", large.reserved);
+        let error = read(3 * PAGE_ALLOWANCE_BYTES).unwrap_err().to_string();
+        assert!(error.starts_with("no memory for the page"), "{error}");
+        drop(large);
+        read(3 * PAGE_ALLOWANCE_BYTES).unwrap();
+        assert_eq!(pool.used(), 0);
+    }
+
     fn gzip(text: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(text).unwrap();
@@ -147,11 +215,11 @@ mod tests {
     #[track_caller]
     fn check(encoding: &str, wire: &[u8], bound: usize, expected: Result<&[u8], &str>) {
         let read = || {
-            let mut reader = BodyReader::new(encoding, bound, 0)?;
+            let mut reader = BodyReader::new(encoding, bound, 0, &MemoryPool::unlimited())?;
             for chunk in wire.chunks(1000) {
                 reader.push(chunk)?;
             }
-            reader.finish()
+            reader.finish().map(|body| body.bytes)
         };
         let result = read().map_err(|error: ScrapeError| error.to_string());
         assert_eq!(result, expected.map(<[u8]>::to_vec).map_err(str::to_owned));

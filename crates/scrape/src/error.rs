@@ -9,7 +9,7 @@ use std::time::Duration;
 use datamodel::exposition::{FormatError, ParseError};
 use datamodel::time::format_duration;
 use http_client::ClientError;
-use storage::AppendError;
+use storage::{AppendError, MemoryExhausted};
 
 /// Why a scrape failed. A failed scrape writes `up` 0 and ends the target's series.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum ScrapeError {
     /// The page is too large.
     #[error("body exceeds its limit of {0} bytes")]
     BodySize(usize),
+    /// All large pages together hold as much as they may.
+    #[error("no memory for the page")]
+    Memory(#[source] MemoryExhausted),
     /// The compression is none that was asked for.
     #[error("unsupported content encoding: `{0}`")]
     ContentEncoding(String),

@@ -14,8 +14,9 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use http_client::{ClientError, Connection, Endpoint, HttpClient, MAX_REDIRECTS, redirect_location, resolve};
 use hyper::body::Incoming;
+use storage::MemoryPool;
 
-use crate::body::{ACCEPTED_ENCODINGS, BodyReader};
+use crate::body::{ACCEPTED_ENCODINGS, Body, BodyReader};
 use crate::error::ScrapeError;
 use crate::url::TargetUrl;
 
@@ -36,21 +37,23 @@ pub(crate) struct Page {
     /// The `Content-Type` header, or empty.
     pub(crate) content_type: String,
     /// The decompressed text.
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
 }
 
 /// Fetches the pages of one target.
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     client: Arc<HttpClient>,
+    /// Where memory for large pages is reserved.
+    pages: MemoryPool,
     connection: Option<Connection>,
     /// Bytes of the last page, so that the next one is read into a buffer of the right size.
     last_body_len: usize,
 }
 
 impl Fetcher {
-    pub(crate) const fn new(client: Arc<HttpClient>) -> Self {
-        Self { client, connection: None, last_body_len: 0 }
+    pub(crate) const fn new(client: Arc<HttpClient>, pages: MemoryPool) -> Self {
+        Self { client, pages, connection: None, last_body_len: 0 }
     }
 
     /// Gets the page within `timeout`. After any failure the connection is closed.
@@ -81,8 +84,10 @@ impl Fetcher {
                 return Err(ScrapeError::Status(response.status()));
             }
             let content_type = header_text(response.headers(), &CONTENT_TYPE);
-            let body = read_body(&mut connection, response, request.body_bound, self.last_body_len).await?;
-            self.last_body_len = body.len();
+            let encoding = header_text(response.headers(), &CONTENT_ENCODING);
+            let reader = BodyReader::new(&encoding, request.body_bound, self.last_body_len, &self.pages)?;
+            let body = read_body(&mut connection, response, reader).await?;
+            self.last_body_len = body.bytes.len();
             self.connection = Some(connection);
             return Ok(Page { content_type, body });
         }
@@ -129,14 +134,14 @@ fn headers(request: &PageRequest, timeout: Duration) -> Result<HeaderMap, Client
 async fn read_body(
     connection: &mut Connection,
     response: Response<Incoming>,
-    bound: usize,
-    expected_len: usize,
-) -> Result<Vec<u8>, ScrapeError> {
-    let encoding = header_text(response.headers(), &CONTENT_ENCODING);
-    let mut reader = BodyReader::new(&encoding, bound, expected_len)?;
+    mut reader: BodyReader,
+) -> Result<Body, ScrapeError> {
     let mut body = response.into_body();
     while let Some(data) = connection.data(&mut body).await? {
-        reader.push(&data)?;
+        for part in data.chunks(reader.step()) {
+            reader.push(part)?;
+            tokio::task::yield_now().await;
+        }
     }
     reader.finish()
 }

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use datamodel::exposition::Format;
 use datamodel::{Labels, LabelsBuilder, METRIC_NAME, Metadata, STALE_NAN, Timestamp};
-use storage::{AppendError, Appendable, Appender, GroupRef, SeriesRef};
+use storage::{AppendError, Appendable, Appender, Exemplar, GroupRef, SeriesRef};
 use tokio::time::Instant;
 
+use crate::body::Body;
 use crate::cache::{EntryId, ScrapeCache};
 use crate::error::ScrapeError;
-use crate::page::{Row, RowSample, SampleRules, Source, read_page};
+use crate::page::{Row, RowExemplar, RowSample, SampleRules, Source, read_page};
 use crate::pull::{PulledRow, PulledSample};
 
 /// How far in the future the timestamp of a sample may lie, as upstream.
@@ -48,7 +49,7 @@ pub(crate) struct LimitReport {
 /// A page that came, with the format it declares.
 #[derive(Debug)]
 pub(crate) struct TypedPage {
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
     pub(crate) format: Format,
 }
 
@@ -138,12 +139,12 @@ impl Ingest {
         self.scrape += 1;
         let mut appender = storage.appender();
         let body_size = match &page {
-            Ok(page) => page.body.len() as f64,
+            Ok(page) => page.body.bytes.len() as f64,
             Err(ScrapeError::BodySize(_)) => -1.0,
             Err(_) => 0.0,
         };
         let (row, mut result) = match page {
-            Ok(page) => read_page(&page.body, page.format, &self.rules, &self.cache),
+            Ok(page) => read_page(&page.body.bytes, page.format, &self.rules, &self.cache),
             Err(error) => (Row::default(), Err(error)),
         };
         let (scraped, kept) = (row.scraped, row.kept);
@@ -187,7 +188,7 @@ impl Ingest {
     /// Reads a page into a row beside the storage. Series that the last scrape had and this page has not
     /// are in it as ended.
     pub(crate) fn pull(&self, page: &TypedPage, at: Timestamp) -> Result<PulledRow, ScrapeError> {
-        let (row, result) = read_page(&page.body, page.format, &self.rules, &self.cache);
+        let (row, result) = read_page(&page.body.bytes, page.format, &self.rules, &self.cache);
         result?;
         let mut present: HashSet<EntryId> = HashSet::with_capacity(row.samples.len());
         let mut samples = Vec::with_capacity(row.samples.len());
@@ -225,7 +226,7 @@ impl Ingest {
         let group = *self.group.get_or_insert_with(|| appender.create_group());
         let mut order = Vec::with_capacity(row.samples.len());
         let mut live = Vec::with_capacity(self.live.len());
-        for RowSample { source, at: own, value } in row.samples {
+        for RowSample { source, at: own, value, exemplar } in row.samples {
             let (id, metadata) = match source {
                 Source::Known(id) => (id, None),
                 Source::New(new) => (self.cache.insert(&new.text, new.declared_type, new.labels), new.metadata),
@@ -248,6 +249,9 @@ impl Ingest {
             match append_to(appender, group, &mut entry.series, labels, sample, metadata.as_deref()) {
                 Ok(()) => batch.added += u64::from(is_new),
                 Err(error) => batch.refused.count(error)?,
+            }
+            if let (Some(exemplar), Some(series)) = (exemplar, entry.series) {
+                append_exemplar(appender, series, *exemplar, at)?;
             }
             if (own.is_none() || self.rules.track_timestamps) && entry.series.is_some() && entry.tracked != self.scrape
             {
@@ -361,4 +365,19 @@ fn append_to(
         appender.metadata(created, metadata);
     }
     appender.append(created, at, value)
+}
+
+/// Appends an exemplar; one that the storage does not take is no fault of its sample.
+fn append_exemplar(
+    appender: &mut dyn Appender,
+    series: SeriesRef,
+    exemplar: RowExemplar,
+    at: Timestamp,
+) -> Result<(), AppendError> {
+    let RowExemplar { labels, value, at: own } = exemplar;
+    let exemplar = Exemplar { labels, value, at: own.unwrap_or(at), has_timestamp: own.is_some() };
+    match appender.append_exemplar(series, exemplar) {
+        Err(AppendError::LongExemplar(_) | AppendError::UnknownSeries) => Ok(()),
+        result => result,
+    }
 }

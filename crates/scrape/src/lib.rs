@@ -41,7 +41,7 @@ pub use config::{
 };
 pub use decode::{JobConfig, ScrapeDefaults, scrape_config, scrape_defaults};
 pub use error::{ScrapeError, describe};
-pub use manager::{Job, ManagerError, ScrapeHandle, ScrapeManager, ScrapeOptions};
+pub use manager::{Job, MAX_PAGES_BYTES, ManagerError, ScrapeHandle, ScrapeManager, ScrapeOptions};
 pub use overlay::FreshOverlay;
 pub use protocol::{NameEscaping, NameValidation, ScrapeProtocol};
 pub use pull::{PULL_BUDGET, PULL_SPACING, PullOutcome, PullSkip, PulledRow, PulledSample, PulledTarget};

@@ -6,6 +6,7 @@
 //! Rule: what a handle shows is a copy; nobody who looks can hold up a scrape.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,13 +16,13 @@ use datamodel::{Clock, Labels};
 use discovery::Discoverer;
 use futures_util::future::join_all;
 use http_client::ClientOptions;
-use storage::Appendable;
+use storage::{Appendable, MemoryPool};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CheckedConfig, ConfigError, ConfigErrors, ConfigProblem, ScrapeConfig};
+use crate::config::{CheckedConfig, ConfigError, ConfigErrors, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, ScrapeConfig};
 use crate::metrics::Metrics;
 use crate::pool::{PoolSignals, ScrapePool, check};
 use crate::pull::{MAX_CONCURRENT_PULLS, PULL_BUDGET, PulledTarget, ask};
@@ -53,7 +54,15 @@ pub struct ScrapeOptions {
     pub client: ClientOptions,
     /// Moves the place of all targets in their interval, so that two servers do not scrape at once.
     pub offset_seed: u64,
+    /// Where the memory of large pages is reserved, [`MAX_PAGES_BYTES`] of it at most.
+    pub memory: MemoryPool,
 }
+
+/// Bytes that pages may hold together, beyond the allowance that each target has: four of the largest.
+pub const MAX_PAGES_BYTES: usize = 4 * DEFAULT_BODY_SIZE_LIMIT;
+
+/// Pages that reserved more than this are read a few at a time, so that they leave processors to the others.
+pub(crate) const LARGE_PAGE_BYTES: usize = 1024 * 1024;
 
 /// Why jobs are not applied.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +83,10 @@ pub(crate) struct Shared {
     pub(crate) offset_seed: u64,
     pub(crate) metrics: Metrics,
     pub(crate) pull_permits: Semaphore,
+    /// For reading large pages: half of the processors.
+    pub(crate) large_page_permits: Arc<Semaphore>,
+    /// Where memory for pages is reserved.
+    pub(crate) pages: MemoryPool,
     pub(crate) targets: Targets,
 }
 
@@ -256,6 +269,7 @@ impl ScrapeManager {
         registry: &Registry,
     ) -> Result<Self, RegisterError> {
         let (sender, jobs) = mpsc::channel(JOBS_QUEUE);
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let shared = Arc::new(Shared {
             storage,
             clock,
@@ -263,6 +277,8 @@ impl ScrapeManager {
             offset_seed: options.offset_seed,
             metrics: Metrics::register(registry)?,
             pull_permits: Semaphore::new(MAX_CONCURRENT_PULLS),
+            large_page_permits: Arc::new(Semaphore::new((processors / 2).max(1))),
+            pages: options.memory.child("pages of targets", MAX_PAGES_BYTES),
             targets: Targets::default(),
         });
         let handle = ScrapeHandle { shared, jobs: sender };

@@ -61,6 +61,16 @@ pub(crate) struct RowSample {
     /// The timestamp of the page, if it has one and it counts.
     pub(crate) at: Option<Timestamp>,
     pub(crate) value: f64,
+    pub(crate) exemplar: Option<Box<RowExemplar>>,
+}
+
+/// One observation behind a sample.
+#[derive(Debug)]
+pub(crate) struct RowExemplar {
+    pub(crate) labels: Labels,
+    pub(crate) value: f64,
+    /// The timestamp of the page, if it has one.
+    pub(crate) at: Option<Timestamp>,
 }
 
 /// All samples of a page, in its order.
@@ -150,7 +160,7 @@ impl<'a> Reader<'a> {
         let held = if kept { self.row.kept <= limit } else { self.row.scraped - self.row.kept <= MAX_DROPPED };
         if held {
             let at = line.timestamp.filter(|_| self.rules.honor_timestamps);
-            self.row.samples.push(RowSample { source, at, value: line.value });
+            self.row.samples.push(RowSample { source, at, value: line.value, exemplar: exemplar(line) });
         }
     }
 
@@ -269,4 +279,11 @@ fn check_names(labels: &Labels, line: u32) -> Result<(), ScrapeError> {
         Some(name) => Err(ScrapeError::Name { name: name.chars().take(50).collect(), line }),
         None => Ok(()),
     }
+}
+
+/// The exemplar of a line. One with a label twice is left out, its sample is not.
+fn exemplar(line: &SampleLine<'_>) -> Option<Box<RowExemplar>> {
+    let found = line.exemplar.as_ref()?;
+    let labels = found.labels().ok()?;
+    Some(Box::new(RowExemplar { labels, value: found.value, at: found.timestamp }))
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use datamodel::Timestamp;
 use datamodel::exposition::Format;
 use datamodel::time::duration_ms;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{ScrapeError, describe};
 use crate::fetch::{Fetcher, PageRequest};
 use crate::ingest::{Ingest, LimitReport, ScrapeReport, TypedPage};
-use crate::manager::Shared;
+use crate::manager::{LARGE_PAGE_BYTES, Shared};
 use crate::page::SampleRules;
 use crate::pool::JobState;
 use crate::protocol::{ScrapeProtocol, accept_header};
@@ -86,7 +87,7 @@ impl ScrapeLoop {
             enable_compression: config.enable_compression,
             body_bound: config.limits.body_bound(),
         };
-        let fetcher = Fetcher::new(Arc::clone(&job.client));
+        let fetcher = Fetcher::new(Arc::clone(&job.client), shared.pages.clone());
         let limit_report = config
             .extra_scrape_metrics
             .then_some(LimitReport { timeout: state.spec.timeout, sample_limit: config.limits.sample_limit });
@@ -165,10 +166,13 @@ impl ScrapeLoop {
             () = signals.any() => return,
             page = self.page(self.state.spec.timeout) => page,
         };
+        let reserved = page.as_ref().map_or(0, |page| page.body.reserved.bytes());
+        let Some(turn) = turn(&self.shared, reserved, signals).await else { return };
         let Some(mut ingest) = self.ingest.take() else { return };
         let storage = Arc::clone(&self.shared.storage);
         let (ingest, report) = blocking(move || {
             let report = ingest.scrape(storage.as_ref(), page, at, started);
+            drop(turn);
             (ingest, report)
         })
         .await;
@@ -307,6 +311,20 @@ impl ScrapeLoop {
             let error = describe(&error);
             tracing::error!(%scrape_pool, %scrape_target, error, "series of a gone target could not be ended");
         }
+    }
+}
+
+/// Waits until a page that reserved so many bytes may be read: a large one has to wait for its turn. None when the loop
+/// ends.
+async fn turn(shared: &Shared, reserved: usize, signals: &Signals) -> Option<Option<OwnedSemaphorePermit>> {
+    if reserved <= LARGE_PAGE_BYTES {
+        return Some(None);
+    }
+    tokio::select! {
+        biased;
+        () = signals.any() => None,
+        // The semaphore is never closed.
+        permit = Arc::clone(&shared.large_page_permits).acquire_owned() => Some(permit.ok()),
     }
 }
 

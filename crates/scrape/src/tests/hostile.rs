@@ -19,7 +19,7 @@ use crate::{ScrapeConfig, ScrapeLimits, TargetHealth};
 
 /// How a target answers a request.
 #[derive(Clone, Debug)]
-enum Behaviour {
+pub(super) enum Behaviour {
     /// These bytes, then the connection is closed.
     Say(Vec<u8>),
     /// These bytes, then nothing more.
@@ -30,24 +30,26 @@ enum Behaviour {
     Drip(Vec<u8>),
     /// A reset instead of an answer.
     Reset,
+    /// This page, to one request after the other.
+    KeepAlive(String),
 }
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n";
+pub(super) const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n";
 
-fn endless_page(text: &'static [u8]) -> Behaviour {
+pub(super) fn endless_page(text: &'static [u8]) -> Behaviour {
     Behaviour::Endless(format!("{HEAD}\r\n").into_bytes(), text)
 }
 
-fn page(body: &[u8]) -> Behaviour {
+pub(super) fn page(body: &[u8]) -> Behaviour {
     let head = format!("{HEAD}connection: close\r\ncontent-length: {}\r\n\r\n", body.len());
     Behaviour::Say([head.as_bytes(), body].concat())
 }
 
-fn say(text: &str) -> Behaviour {
+pub(super) fn say(text: &str) -> Behaviour {
     Behaviour::Say(text.as_bytes().to_vec())
 }
 
-fn gzip_bomb() -> Behaviour {
+pub(super) fn gzip_bomb() -> Behaviour {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&vec![b'a'; 50_000_000]).unwrap();
     let body = encoder.finish().unwrap();
@@ -140,7 +142,7 @@ async fn closed_port_is_named() {
 }
 
 /// Starts a server on a free port; it ends with the set.
-async fn serve(servers: &mut JoinSet<()>, behaviour: Behaviour) -> String {
+pub(super) async fn serve(servers: &mut JoinSet<()>, behaviour: Behaviour) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     servers.spawn(async move {
@@ -183,6 +185,15 @@ async fn answer(mut stream: TcpStream, behaviour: Behaviour) {
         }
         Behaviour::Reset => {
             stream.set_zero_linger().ok();
+        }
+        Behaviour::KeepAlive(body) => {
+            let answer = format!("{HEAD}content-length: {}\r\n\r\n{body}", body.len());
+            while stream.write_all(answer.as_bytes()).await.is_ok() {
+                // A request is small and comes in one piece.
+                if !stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    return;
+                }
+            }
         }
     }
 }

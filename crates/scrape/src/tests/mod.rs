@@ -2,6 +2,7 @@
 //!
 //! Rule: time passes only when everything waits, so that every timestamp is exact.
 
+mod crowd;
 mod hostile;
 mod log;
 mod overlay;

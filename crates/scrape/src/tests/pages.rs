@@ -1,5 +1,8 @@
 use datamodel::relabel::{RelabelAction, RelabelConfig};
+use datamodel::time::TimeRange;
+use datamodel::{MatchOp, Matcher};
 use http_client::HttpClientConfig;
+use storage::ExemplarQueryable;
 
 use super::{Answer, INTERVAL, World, config, show};
 use crate::{NameValidation, ScrapeConfig, ScrapeLimits, ScrapeProtocol};
@@ -123,6 +126,29 @@ async fn openmetrics_page_is_read() {
     world.net.set("a", Answer { content_type, body: body.to_owned(), ..Answer::default() });
     let from = world.scraped("a").await;
     world.check("m.*", from, &["m_total{instance=\"a:1\"} 1@0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn exemplars_are_stored_with_their_samples() {
+    let content_type = "application/openmetrics-text; version=1.0.0";
+    let body = "# TYPE m counter\nm_total 1 # {trace_id=\"a\"} 0.5 1000000000\nm_total{x=\"y\"} 1 # {trace_id=\"b\"} 0.7\n# EOF\n";
+    let world = World::start(config(), &[("a", "")]).await;
+    world.net.set("a", Answer { content_type, body: body.to_owned(), ..Answer::default() });
+    let from = world.scraped("a").await;
+    world.pass(INTERVAL).await;
+    let all = vec![Matcher::new(MatchOp::Equal, "__name__", "m_total").unwrap()];
+    let found = world.storage.exemplars(TimeRange::ALL, &[all]).unwrap();
+    let of = |index: usize| {
+        let exemplars = &found[index].exemplars;
+        exemplars
+            .iter()
+            .map(|one| (one.labels.get("trace_id").unwrap(), one.value, one.at.unix_ms()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found.len(), 2);
+    assert_eq!(of(0), [("a", 0.5, 1_000_000_000_000)]);
+    // One without a time of its own has that of the scrape that saw it first.
+    assert_eq!(of(1), [("b", 0.7, from)]);
 }
 
 #[tokio::test(start_paused = true)]

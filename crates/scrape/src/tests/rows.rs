@@ -7,11 +7,12 @@ use std::sync::Arc;
 use datamodel::exposition::Format;
 use datamodel::{Labels, Timestamp};
 use proptest::prelude::*;
-use storage::MemoryStorage;
+use storage::{MemoryPool, MemoryStorage};
 use tokio::time::Instant;
 
 use super::show;
 use crate::ScrapeLimits;
+use crate::body::Body;
 use crate::error::ScrapeError;
 use crate::ingest::{Ingest, TypedPage};
 use crate::page::SampleRules;
@@ -50,7 +51,7 @@ proptest! {
             }
             live = present;
             let page = match page {
-                Some(_) => Ok(TypedPage { body: text.into_bytes(), format: Format::PrometheusText004 }),
+                Some(_) => Ok(TypedPage { body: body(text.into_bytes()), format: Format::PrometheusText004 }),
                 None => Err(ScrapeError::Timeout(std::time::Duration::from_secs(1))),
             };
             ingest.scrape(&storage, page, Timestamp::from_unix_ms(second * 1000), Instant::now());
@@ -61,10 +62,10 @@ proptest! {
     }
 
     #[test]
-    fn hostile_bytes_make_no_series(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn hostile_bytes_make_no_series(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let storage = MemoryStorage::new();
         let mut ingest = Ingest::new(Arc::new(rules()), None);
-        let page = TypedPage { body, format: Format::OpenMetrics100 };
+        let page = TypedPage { body: body(bytes), format: Format::OpenMetrics100 };
         let report = ingest.scrape(&storage, Ok(page), Timestamp::from_unix_ms(1000), Instant::now());
         prop_assert!(report.error.is_some(), "no `# EOF`");
         prop_assert_eq!(storage.series_count(), 5);
@@ -81,4 +82,8 @@ fn rules() -> SampleRules {
         relabel: Vec::new(),
         limits: ScrapeLimits::default(),
     }
+}
+
+fn body(bytes: Vec<u8>) -> Body {
+    Body { bytes, reserved: MemoryPool::unlimited().reservation() }
 }
