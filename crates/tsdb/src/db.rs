@@ -26,7 +26,8 @@ use crate::head::generations::Generations;
 use crate::lock::FolderLock;
 use crate::open_batches::OpenBatches;
 use crate::options::{OpenError, OpenReport, TsdbOptions};
-use crate::stats::{Cardinality, Counters, Stats};
+use crate::segment::Segment;
+use crate::stats::{Cardinality, Counters, SegmentInfo, Stats};
 use crate::upkeep::{Upkeep, sealed_through};
 use crate::wal::{self, Syncer, Wal};
 
@@ -315,6 +316,22 @@ impl Tsdb {
     /// Keeps at most so many exemplars from now on.
     pub fn set_max_exemplars(&self, max: usize) {
         self.inner.exemplars().set_max(max);
+    }
+
+    /// The sealed segments, in the order of their first instant.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let segments = Arc::clone(self.inner.head().segments());
+        let info = |segment: &Arc<Segment>| SegmentInfo {
+            number: segment.number(),
+            level: segment.level,
+            min_ms: segment.min_ms,
+            max_ms: segment.max_ms,
+            samples: segment.samples,
+            series: u64::from(segment.series_len()),
+            bytes: segment.byte_len(),
+        };
+        segments.iter().map(info).collect()
     }
 
     /// What the metric families say about themselves, in no order.

@@ -39,7 +39,7 @@ pub use append::Durable;
 pub use block::{BlockError, BlockInfo, ExportOptions, Imported, Progress, list_blocks};
 pub use db::Tsdb;
 pub use options::{Damage, OpenError, OpenReport, TsdbOptions};
-pub use stats::{Cardinality, Count, Stats};
+pub use stats::{Cardinality, Count, SegmentInfo, Stats};
 
 #[cfg(test)]
 mod tests;

@@ -188,6 +188,25 @@ impl Stats {
     }
 }
 
+/// A sealed segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Its number, which is the name of its file.
+    pub number: u64,
+    /// Merges that led to it.
+    pub level: u8,
+    /// First instant, in Unix milliseconds.
+    pub min_ms: i64,
+    /// Last instant, in Unix milliseconds.
+    pub max_ms: i64,
+    /// Samples in it.
+    pub samples: u64,
+    /// Series in it.
+    pub series: u64,
+    /// Bytes of its file.
+    pub bytes: u64,
+}
+
 /// Where series come from: the tables of the TSDB status page, each descending.
 #[derive(Clone, Debug, Default)]
 pub struct Cardinality {

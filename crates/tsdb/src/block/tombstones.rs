@@ -21,7 +21,7 @@ pub(super) type Deleted = HashMap<u64, Vec<(i64, i64)>>;
 pub(super) fn empty() -> Vec<u8> {
     let mut bytes = MAGIC.to_be_bytes().to_vec();
     bytes.push(VERSION);
-    bytes.extend_from_slice(&crc32c(&[VERSION]).to_be_bytes());
+    bytes.extend_from_slice(&crc32c(&[]).to_be_bytes());
     bytes
 }
 
@@ -38,14 +38,15 @@ fn parse(bytes: &[u8]) -> Result<Deleted, Corrupt> {
     if u32::from_be_bytes(front.array()?) != MAGIC {
         return Err(Corrupt("no magic number"));
     }
+    if front.byte()? != VERSION {
+        return Err(Corrupt("unknown version"));
+    }
+    // The sum is over what lies between the version and itself.
     let (summed, sum) = front.0.split_last_chunk::<4>().ok_or(Corrupt("ends early"))?;
     if crc32c(summed) != u32::from_be_bytes(*sum) {
         return Err(Corrupt("checksum is wrong"));
     }
     let mut reader = Reader(summed);
-    if reader.byte()? != VERSION {
-        return Err(Corrupt("unknown version"));
-    }
     let mut deleted = Deleted::new();
     while !reader.is_empty() {
         let series = reader.varint()?;
@@ -61,10 +62,11 @@ mod tests {
     #[test]
     fn ranges_are_read_and_damage_is_told() {
         assert_eq!(parse(&empty()), Ok(Deleted::new()));
-        let mut stones = vec![VERSION, 7];
+        let mut stones = vec![7];
         crate::bytes::put_signed(&mut stones, -5);
         crate::bytes::put_signed(&mut stones, 900);
         let mut bytes = MAGIC.to_be_bytes().to_vec();
+        bytes.push(VERSION);
         bytes.extend_from_slice(&stones);
         bytes.extend_from_slice(&crc32c(&stones).to_be_bytes());
         assert_eq!(parse(&bytes), Ok(HashMap::from([(7, vec![(-5, 900)])])));
