@@ -11,12 +11,11 @@ use std::sync::Arc;
 use datamodel::Labels;
 use datamodel::relabel::RelabelRule;
 use discovery::{DecodeContext, DiscoveryConfig, DiscoveryContext, DiscoveryError, discovery_configs};
-use http_client::{HttpClientConfig, http_client_config};
+use http_client::{HttpClient, HttpClientConfig, http_client_config};
 use yaml::decoders::{duration, list, one_of, string};
 use yaml::{Fields, Node, Report, relabel_configs};
 
 use super::config::{AlertmanagerConfig, AlertmanagerSet, DEFAULT_TIMEOUT, NotifierConfig, Scheme};
-use super::http::Post;
 
 /// The section `alerting`.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +38,7 @@ pub struct AlertmanagersConfig {
 }
 
 impl AlertingConfig {
-    /// Makes discoverers and clients; `post` makes the client of a configuration.
+    /// Makes discoverers and clients.
     ///
     /// # Errors
     ///
@@ -47,15 +46,14 @@ impl AlertingConfig {
     pub fn notifier_config(
         &self,
         external_labels: Labels,
-        discovery: &DiscoveryContext,
-        post: impl Fn(&HttpClientConfig) -> Arc<dyn Post>,
+        context: &DiscoveryContext,
     ) -> Result<NotifierConfig, DiscoveryError> {
         let set = |alertmanagers: &AlertmanagersConfig| {
-            let discoverers = alertmanagers.discovery.iter().map(|config| config.discoverer(discovery));
+            let discoverers = alertmanagers.discovery.iter().map(|config| config.discoverer(context));
             Ok(AlertmanagerSet {
                 config: alertmanagers.config.clone(),
                 discoverers: discoverers.collect::<Result<_, _>>()?,
-                post: post(&alertmanagers.client),
+                post: Arc::new(HttpClient::new(alertmanagers.client.clone(), context.client.clone())),
             })
         };
         let sets = self.alertmanagers.iter().map(set).collect::<Result<_, _>>()?;

@@ -3,7 +3,7 @@
 //! - [`Notifier`], [`NotifierHandle`]: follows who there is; takes alerts as an [`AlertSink`], shows the
 //!   Alertmanagers.
 //! - [`NotifierConfig`], [`AlertmanagerConfig`]: whom to tell, and how; [`alerting_config`] reads it.
-//! - [`Post`], [`PlainPost`]: the seam to HTTP.
+//! - [`Post`]: the seam to HTTP.
 //! - `target`: from discovery's labels to a URL; `wire`: an alert as it is sent; `queue`, `send_loop`: the way to
 //!   one Alertmanager.
 //!
@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{AlertmanagerConfig, AlertmanagerSet, DEFAULT_TIMEOUT, NotifierConfig, Scheme};
 pub use decode::{AlertingConfig, AlertmanagersConfig, alerting_config};
-pub use http::{PlainPost, Post, PostAnswer, PostError, PostFuture};
+pub use http::{Post, PostAnswer, PostError, PostFuture};
 
 use crate::alert::{Alert, AlertSink};
 use crate::template::table_link;

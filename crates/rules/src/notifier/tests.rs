@@ -12,6 +12,7 @@ use datamodel::Timestamp;
 use datamodel::relabel::{RelabelAction, RelabelConfig};
 use discovery::StaticDiscoverer;
 use expect_test::expect;
+use http_client::ClientError;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
@@ -232,7 +233,8 @@ impl Post for Fake {
             match answer.unwrap_or(Answer::Status(200)) {
                 Answer::Hang => std::future::pending().await,
                 Answer::Refused => {
-                    Err(PostError::Connect(url.to_string(), std::io::ErrorKind::ConnectionRefused.into()))
+                    let source = std::io::ErrorKind::ConnectionRefused.into();
+                    Err(ClientError::Connect { address: url.to_string(), source }.into())
                 }
                 Answer::Status(status) => Ok(PostAnswer::new(StatusCode::from_u16(status).unwrap(), b"said why")),
             }

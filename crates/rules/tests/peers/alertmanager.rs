@@ -20,13 +20,14 @@ use bytes::Bytes;
 use datamodel::registry::Registry;
 use datamodel::time::SystemClock;
 use datamodel::{Clock, Labels};
-use discovery::{StaticDiscoverer, TargetGroup};
+use discovery::{DecodeContext, DiscoveryContext, DiscoveryMetrics};
 use http_body_util::{BodyExt, Full};
+use http_client::ClientOptions;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use promql::{Engine, Features};
-use rules::notifier::{AlertmanagerConfig, AlertmanagerSet, Notifier, NotifierConfig, NotifierOptions, PlainPost};
+use rules::notifier::{Notifier, NotifierOptions, alerting_config};
 use rules::{AlertSink, AlertState, RuleHandle, RuleKind, RuleManager, RuleOptions, parse_rule_file};
 use serde_json::Value;
 use storage::{Appendable, MemoryStorage};
@@ -154,15 +155,13 @@ impl Ours {
         let notifier = notifier.unwrap();
         let to_alertmanagers = notifier.handle();
         tasks.spawn(notifier.run(shutdown.clone()));
-        let group = TargetGroup::from_addresses("0", Labels::empty(), [alertmanager]);
-        let set = AlertmanagerSet {
-            config: AlertmanagerConfig::default(),
-            discoverers: vec![Box::new(StaticDiscoverer::new(vec![group]))],
-            post: Arc::new(PlainPost::new("test")),
-        };
         let external_labels = Labels::from_pairs([("by", "crescendo")]);
-        let config =
-            NotifierConfig { external_labels: external_labels.clone(), sets: vec![set], ..NotifierConfig::default() };
+        let section = format!("alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]");
+        let decode = DecodeContext { directory: Path::new("/"), others: &[] };
+        let section = yaml::decode("p.yml", &section, |node, report| alerting_config(node, report, &decode)).unwrap();
+        let metrics = DiscoveryMetrics::new(&registry).unwrap();
+        let context = DiscoveryContext { client: ClientOptions::default(), metrics, id_seed: 1 };
+        let config = section.notifier_config(external_labels.clone(), &context).unwrap();
         to_alertmanagers.apply(config).await.unwrap();
         while to_alertmanagers.alertmanagers().active.is_empty() {
             tokio::task::yield_now().await;
