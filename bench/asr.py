@@ -95,24 +95,27 @@ started = time.monotonic()
 texts = []
 for _ in range(asr.ROUNDS):
     for path in {[str(path) for path in recordings]!r}:
-        segments, _ = model.transcribe(path, beam_size=1, language="en")
+        segments, _ = model.transcribe(path, beam_size=BEAM, language="en")
         texts.append("".join(segment.text for segment in segments))
 wall = time.monotonic() - started
 end, resident, peak = asr.accounts(os.getpid())
 print(json.dumps([texts, wall, end - begin, resident, peak, load]))
 """
-    for compute in ("float32", "int8"):
+    for compute, beam in (("float32", 1), ("float32", 5), ("int8", 1), ("int8", 5)):
         answer = subprocess.run(
-            [sys.executable, "-c", script.replace("COMPUTE", compute)],
+            [sys.executable, "-c", script.replace("COMPUTE", compute).replace("BEAM", str(beam))],
             check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        yield compute, json.loads(answer.stdout.splitlines()[-1])
+        yield f"{compute}, beam {beam}", json.loads(answer.stdout.splitlines()[-1])
 
 
 def words(text):
+    """As `load` normalises them: case, punctuation, small numbers and titles do not count."""
     numbers = "zero one two three four five six seven eight nine ten".split()
-    text = re.sub(r"[^a-z0-9' ]", " ", text.lower().replace("-", " "))
-    return [numbers[int(word)] if word.isdigit() and int(word) < 11 else word for word in text.split()]
+    titles = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
+    text = re.sub(r"[^a-z0-9' ]", " ", text.lower().replace("\u2019", "'"))
+    found = (word.strip("'") for word in text.split())
+    return [numbers[int(w)] if w.isdigit() and int(w) < 11 else titles.get(w, w) for w in found if w]
 
 
 def edits(expected, found):
@@ -136,6 +139,7 @@ def main():
     audio = ROUNDS * sum(seconds(path) for path in recordings)
     references = [words(path.with_suffix(".txt").read_text()) for path in recordings] * ROUNDS
     total = sum(map(len, references))
+    print(f"{time.strftime('%Y-%m-%d', time.gmtime())}: `bench/asr.py --binary … --model … --audio …`")
     print(f"{len(recordings)} recordings, {audio / ROUNDS:.1f} s of speech, {ROUNDS} rounds, one thread\n")
     print("| engine | CPU-s per audio-s | wall RTF | resident MiB | peak MiB | load s | WER % |")
     print("|---|---|---|---|---|---|---|")
@@ -149,8 +153,8 @@ def main():
         )
 
     row("crescendo asr, over HTTP", ours(options.binary, options.model, recordings))
-    for compute, result in peer(options.model, recordings):
-        row(f"faster-whisper 1.2.1 {compute}, in process", result)
+    for variant, result in peer(options.model, recordings):
+        row(f"faster-whisper 1.2.1 {variant}, in process", result)
 
 
 if __name__ == "__main__":

@@ -165,6 +165,82 @@ fn a_prompt_teaches_spelling() {
     assert_eq!(WordErrors::between(&recording.text, &text).errors, 0, "{text}");
 }
 
+#[test]
+fn a_folder_as_hugging_face_has_it_gives_the_same_text() {
+    let Some((backend, recordings)) = setup("Hugging Face layout") else { return };
+    let source = PathBuf::from(std::env::var_os("CRESCENDO_MODEL_DIR").unwrap());
+    let folder = tempfile::TempDir::new().unwrap();
+    write_hugging_face_folder(&source, folder.path());
+    let other = WhisperBackend::load(&config(folder.path().to_owned()), &SystemClock).unwrap();
+    let options = TranscribeOptions { word_timestamps: true, ..Default::default() };
+    for recording in recordings.iter().take(2) {
+        let expected = transcribe(backend, &recording.samples, &options);
+        let found = transcribe(&other, &recording.samples, &options);
+        assert_eq!(found.text, expected.text);
+        assert_eq!(found.words.len(), expected.words.len());
+        for (found, expected) in found.words.iter().zip(&expected.words) {
+            assert_eq!(found.word, expected.word);
+            assert!((found.start_seconds - expected.start_seconds).abs() < 0.03, "{found:?} {expected:?}");
+        }
+    }
+}
+
+/// Writes the weights of a CTranslate2 folder as the hub's `transformers` layout has them: one
+/// `model.safetensors` with a tensor for each name, and the settings in two JSON files.
+fn write_hugging_face_folder(from: &Path, to: &Path) {
+    let path = from.join("model.bin");
+    let file = std::fs::File::open(&path).unwrap();
+    let mut tensors: Vec<_> = asr::whisper::ct2::index(&path, &file).unwrap().into_iter().collect();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    // The names as `WhisperForConditionalGeneration` writes them.
+    for name in [
+        "model.encoder.conv1.weight",
+        "model.encoder.embed_positions.weight",
+        "model.encoder.layers.0.self_attn.k_proj.weight",
+        "model.encoder.layers.3.self_attn_layer_norm.bias",
+        "model.encoder.layer_norm.weight",
+        "model.decoder.embed_tokens.weight",
+        "model.decoder.embed_positions.weight",
+        "model.decoder.layers.0.encoder_attn.v_proj.bias",
+        "model.decoder.layers.0.encoder_attn_layer_norm.weight",
+        "model.decoder.layers.3.self_attn.out_proj.weight",
+        "model.decoder.layers.3.fc2.bias",
+        "model.decoder.layers.3.final_layer_norm.weight",
+        "model.decoder.layer_norm.bias",
+    ] {
+        assert!(tensors.iter().any(|(known, _)| known == name), "{name}");
+    }
+    let weights = std::fs::read(&path).unwrap();
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, entry) in &tensors {
+        let dtype = format!("{:?}", entry.dtype);
+        let bytes = entry.elements().unwrap() * entry.dtype.size_in_bytes();
+        let begin = usize::try_from(entry.offset).unwrap();
+        let offsets = [data.len(), data.len() + bytes];
+        data.extend_from_slice(&weights[begin..begin + bytes]);
+        let value = serde_json::json!({ "dtype": dtype, "shape": entry.shape, "data_offsets": offsets });
+        header.insert(name.clone(), value);
+    }
+    header.insert("__metadata__".to_owned(), serde_json::json!({ "format": "pt" }));
+    let header = serde_json::to_vec(&header).unwrap();
+    let file = [(header.len() as u64).to_le_bytes().as_slice(), &header, &data].concat();
+    std::fs::write(to.join("model.safetensors"), file).unwrap();
+    let settings: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(from.join("config.json")).unwrap()).unwrap();
+    let suppressed = serde_json::json!({
+        "suppress_tokens": settings["suppress_ids"],
+        "begin_suppress_tokens": settings["suppress_ids_begin"],
+    });
+    let mut config = suppressed.clone();
+    config["model_type"] = "whisper".into();
+    config["architectures"] = serde_json::json!(["WhisperForConditionalGeneration"]);
+    let mut generation = suppressed;
+    generation["alignment_heads"] = settings["alignment_heads"].clone();
+    std::fs::write(to.join("config.json"), config.to_string()).unwrap();
+    std::fs::write(to.join("generation_config.json"), generation.to_string()).unwrap();
+    std::fs::copy(from.join("tokenizer.json"), to.join("tokenizer.json")).unwrap();
+}
+
 /// Joins recordings to this length, and compares.
 fn check_long(backend: &WhisperBackend, recordings: &[Recording], seconds: usize, gap: usize) {
     let (samples, offsets) = join(recordings, seconds, gap);
@@ -272,14 +348,7 @@ fn setup(what: &str) -> Option<(&'static WhisperBackend, &'static [Recording])> 
         let folder = |name| std::env::var_os(name).filter(|path| !path.is_empty());
         let model = PathBuf::from(folder("CRESCENDO_MODEL_DIR")?);
         let audio = PathBuf::from(folder("CRESCENDO_AUDIO_DIR")?);
-        let config = WhisperConfig {
-            folder: model,
-            id: "tiny.en".to_owned(),
-            device: ComputeDevice::Cpu,
-            threads: 2,
-            limits: AudioLimits::default(),
-        };
-        let backend = WhisperBackend::load(&config, &SystemClock).expect("the model loads");
+        let backend = WhisperBackend::load(&config(model), &SystemClock).expect("the model loads");
         assert!(backend.model().load_seconds > 0.0);
         Some((backend, recordings(&audio)))
     });
@@ -287,6 +356,16 @@ fn setup(what: &str) -> Option<(&'static WhisperBackend, &'static [Recording])> 
         println!("not run: {what} (CRESCENDO_MODEL_DIR or CRESCENDO_AUDIO_DIR is not set)");
     }
     ready.as_ref().map(|(backend, recordings)| (backend, recordings.as_slice()))
+}
+
+fn config(folder: PathBuf) -> WhisperConfig {
+    WhisperConfig {
+        folder,
+        id: "tiny.en".to_owned(),
+        device: ComputeDevice::Cpu,
+        threads: 2,
+        limits: AudioLimits::default(),
+    }
 }
 
 /// All recordings of the folder: 16-bit mono wav files at 16 kHz, in the order of their names.

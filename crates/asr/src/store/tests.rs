@@ -1,10 +1,13 @@
 //! Pulls from a hub on loopback, a folder, and archives made on the spot.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
 use super::*;
@@ -92,6 +95,57 @@ fn a_broken_transfer_goes_on_where_it_ended() {
     assert_eq!(std::fs::read(pulled.join("model.bin")).unwrap(), CONTENT);
     let path = "GET /nobody/nothing/resolve/abc/model.bin";
     assert_eq!(hub.requests(), [path.to_owned(), format!("{path} range: bytes={half}-")]);
+}
+
+/// The certificates that are trusted come from the environment, which a test cannot change for itself:
+/// the pull runs in a process of its own.
+#[test]
+fn the_hub_is_reached_over_tls_as_the_machine_trusts_it() {
+    let half = CONTENT.len() / 2;
+    let broken = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", CONTENT.len());
+    let broken = [broken.as_bytes(), &CONTENT[..half]].concat();
+    let range = format!("content-range: bytes {half}-{}/{}", CONTENT.len() - 1, CONTENT.len());
+    let rest = answer("206 Partial Content", &[&range], &CONTENT[half..]);
+    let certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tls/cert.pem");
+    let pull = |hub: &Hub, trusted: &str| {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::tests::pull_twice_from_the_hub_of_the_environment", "--ignored", "--nocapture"])
+            .env("HF_ENDPOINT", format!("https://127.0.0.1:{}", hub.port))
+            .env("SSL_CERT_FILE", trusted)
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let hub = Hub::start_tls(vec![broken, rest]);
+    let output = pull(&hub, certificate);
+    assert!(output.contains(&format!("broke off after {half} bytes")), "{output}");
+    assert!(output.contains("pulled the right file"), "{output}");
+    let path = "GET /nobody/nothing/resolve/abc/model.bin";
+    assert_eq!(hub.requests(), [path.to_owned(), format!("{path} range: bytes={half}-")]);
+    // Whom the machine does not trust gets no request.
+    let hub = Hub::start_tls(vec![answer("200 OK", &[], CONTENT); 2]);
+    let output = pull(&hub, "/nonexistent.pem");
+    assert!(output.contains("cannot connect") && !output.contains("pulled the right file"), "{output}");
+    assert_eq!(hub.requests(), [""; 0]);
+}
+
+#[test]
+#[ignore = "run by the_hub_is_reached_over_tls_as_the_machine_trusts_it"]
+fn pull_twice_from_the_hub_of_the_environment() {
+    let Ok(endpoint) = std::env::var("HF_ENDPOINT") else { return };
+    let hub = default_sources(Some(endpoint)).remove(0);
+    let cache = TempDir::new().unwrap();
+    let store = Store::new(cache.path().to_owned());
+    for _ in 0..2 {
+        match pull(&store, std::slice::from_ref(&hub)) {
+            Ok(folder) => {
+                assert_eq!(std::fs::read(folder.join("model.bin")).unwrap(), CONTENT);
+                println!("pulled the right file");
+            }
+            Err(error) => println!("{error}"),
+        }
+    }
 }
 
 #[test]
@@ -232,23 +286,37 @@ struct Hub {
 
 impl Hub {
     fn start(answers: Vec<Vec<u8>>) -> Self {
+        Self::serve(answers, None)
+    }
+
+    fn start_tls(answers: Vec<Vec<u8>>) -> Self {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tls");
+        let certificate = CertificateDer::from_pem_file(format!("{folder}/cert.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(format!("{folder}/key.pem")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        Self::serve(answers, Some(Arc::new(config)))
+    }
+
+    fn serve(answers: Vec<Vec<u8>>, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&requests);
         let thread = std::thread::spawn(move || {
             for answer in answers {
-                let Ok((mut stream, _)) = listener.accept() else { return };
-                let mut lines = BufReader::new(&stream).lines();
-                let first = lines.next().unwrap().unwrap();
-                let mut request = first.trim_end_matches(" HTTP/1.1").to_owned();
-                for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
-                    if line.to_lowercase().starts_with("range:") {
-                        request = format!("{request} {}", line.to_lowercase());
+                let Ok((stream, _)) = listener.accept() else { return };
+                match &tls {
+                    None => reply(stream, &answer, &noted),
+                    Some(config) => {
+                        let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+                        reply(StreamOwned::new(connection, stream), &answer, &noted);
                     }
                 }
-                noted.lock().unwrap().push(request);
-                stream.write_all(&answer).unwrap();
             }
         });
         Self { port, requests, thread: Some(thread) }
@@ -261,6 +329,26 @@ impl Hub {
     /// What was asked, once all answers are given.
     fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
+    }
+}
+
+/// Reads a request, notes its first line and its range, and answers it. Who hangs up within the handshake
+/// or the first line has asked for nothing.
+fn reply(stream: impl Read + Write, answer: &[u8], noted: &Mutex<Vec<String>>) {
+    let mut stream = BufReader::new(stream);
+    let mut lines = stream.by_ref().lines();
+    let Some(Ok(first)) = lines.next() else { return };
+    let mut request = first.trim_end_matches(" HTTP/1.1").to_owned();
+    for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+        if line.to_lowercase().starts_with("range:") {
+            request = format!("{request} {}", line.to_lowercase());
+        }
+    }
+    noted.lock().unwrap().push(request);
+    let sent = stream.get_mut().write_all(answer).and_then(|()| stream.get_mut().flush());
+    if let Err(error) = sent {
+        // The other side judges what it got.
+        drop(error);
     }
 }
 
