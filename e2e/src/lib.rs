@@ -2,6 +2,7 @@
 //!
 //! - [`process`]: [`Crescendo`](process::Crescendo), a running command whose addresses were read from its output.
 //! - [`client`]: an HTTP client with keep-alive, and the upload of a recording.
+//! - [`server`]: a running `crescendo server`. [`target`]: what it scrapes.
 //! - [`up`]: a running `crescendo up`, and speakers at it.
 //! - [`wait`]: waiting for a state with a deadline, by asking again; never a fixed sleep.
 //!
@@ -11,5 +12,7 @@
 
 pub mod client;
 pub mod process;
+pub mod server;
+pub mod target;
 pub mod up;
 pub mod wait;

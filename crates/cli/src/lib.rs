@@ -2,6 +2,7 @@
 //!
 //! - [`run`]: from the words of the command line to an exit code.
 //! - [`commands`]: one file each. [`run_group`]: who runs, who stops when.
+//! - [`config`]: prometheus.yml. [`memory`]: the limit.
 //! - [`wiring`]: the engine that `up` and `server` share. [`upkeep`]: the storage's owner. [`storage_view`]: the
 //!   storage as the HTTP API shows and changes it.
 //! - [`printer`], [`progress`], [`logging`]: what is printed. [`folders`], [`listen`], [`signals`], [`version`]:
@@ -11,9 +12,11 @@
 #![forbid(unsafe_code)]
 
 pub mod commands;
+pub mod config;
 pub mod folders;
 pub mod listen;
 pub mod logging;
+pub mod memory;
 pub mod printer;
 pub mod progress;
 pub mod run_group;
@@ -27,9 +30,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{Outcome, asr, check, load, model, test, up};
+use crate::commands::{Outcome, asr, check, completion, load, model, server, test, up};
 use crate::logging::{LogFormat, LogLevel};
 use crate::printer::{ColorChoice, Printer};
 
@@ -66,6 +69,8 @@ struct Cli {
 enum Command {
     /// The whole loop on this machine: speech in, replicas out. No cluster.
     Up(Box<up::UpArgs>),
+    /// A drop-in for Prometheus: scrape, store, query, rules and alerts, by its configuration and flags.
+    Server(Box<server::ServerArgs>),
     /// The speech-recognition server: OpenAI's transcription API, a bounded queue, metrics.
     Asr(Box<asr::AsrArgs>),
     /// Speech at a server, and what came of it: latency, failures, real-time factor, a plot.
@@ -76,11 +81,13 @@ enum Command {
     Check(check::CheckCommand),
     #[command(subcommand)]
     Test(test::TestCommand),
+    /// Completion of command lines for a shell.
+    Completion(completion::CompletionArgs),
 }
 
 /// Runs the command that `args` name (the program's name first). Never panics on input.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and are no errors; a closed pipe is none either.
@@ -102,17 +109,32 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Parses the words; a server also learns all flags with their values, to show them.
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut definition = Cli::command();
+    let matches = definition.try_get_matches_from_mut(args)?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
+    if let (Command::Server(args), Some((name, given))) = (&mut cli.command, matches.subcommand())
+        && let Some(definition) = definition.find_subcommand(name)
+    {
+        args.shown = server::ServerArgs::all_flags(definition, given);
+    }
+    Ok(cli)
+}
+
 fn execute(command: Command, printer: Printer) -> Result<Outcome> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let outcome = runtime.block_on(async {
         match command {
             Command::Up(args) => up::run(*args, printer).await,
+            Command::Server(args) => server::run(*args, printer).await,
             Command::Load(args) => load::run(*args, printer).await,
             Command::Asr(args) => asr::run(*args, printer).await,
             Command::Model(command) => model::run(command, printer).await,
             Command::Check(command) => check::run(&command, printer),
             Command::Test(command) => test::run(&command, printer),
+            Command::Completion(args) => completion::run(&args, Cli::command(), printer),
         }
     });
     // A read of stdin cannot be cancelled; the process does not wait for it.

@@ -38,6 +38,7 @@ impl LogLevel {
 pub enum LogFormat {
     /// For people.
     #[default]
+    #[value(alias = "logfmt")]
     Text,
     /// One JSON object a line.
     Json,

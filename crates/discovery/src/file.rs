@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use twox_hash::XxHash64;
 
 use crate::document::parse_groups;
-use crate::glob::{Pattern, PatternError};
+use crate::glob::{FilePattern, PatternError};
 use crate::metrics::DiscoveryMetrics;
 use crate::{Discoverer, DiscovererFuture, TargetGroup, Updates};
 
@@ -40,7 +40,7 @@ pub struct FileDiscoverer {
 
 /// Whether a pattern can be served.
 pub(crate) fn check_pattern(pattern: &str) -> Result<(), PatternError> {
-    Pattern::new(pattern).map(|_pattern| ())
+    FilePattern::new(pattern).map(|_pattern| ())
 }
 
 impl FileDiscoverer {
@@ -55,7 +55,8 @@ impl FileDiscoverer {
         refresh_interval: Duration,
         metrics: DiscoveryMetrics,
     ) -> Result<Self, PatternError> {
-        let patterns = patterns.into_iter().map(|pattern| Pattern::new(pattern.as_ref())).collect::<Result<_, _>>()?;
+        let patterns =
+            patterns.into_iter().map(|pattern| FilePattern::new(pattern.as_ref())).collect::<Result<_, _>>()?;
         // An interval of zero would never yield.
         let poll_interval = refresh_interval.clamp(Duration::from_millis(1), MAX_POLL_INTERVAL);
         Ok(Self { files: Files { patterns, seen: BTreeMap::new(), metrics }, poll_interval })
@@ -97,7 +98,7 @@ impl Discoverer for FileDiscoverer {
 /// The files, and what they last held.
 #[derive(Debug)]
 struct Files {
-    patterns: Vec<Pattern>,
+    patterns: Vec<FilePattern>,
     seen: BTreeMap<PathBuf, Seen>,
     metrics: DiscoveryMetrics,
 }

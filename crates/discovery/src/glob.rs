@@ -1,6 +1,6 @@
 //! Paths with `*` and `?` in their last part.
 //!
-//! Rule: the directory is fixed; what is no file path of YAML or JSON is refused when it is configured.
+//! Rule: the directory is fixed; a pattern that cannot be served is refused when it is configured.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,17 +24,27 @@ pub enum PatternError {
 
 /// A path, or a pattern in the last part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pattern {
+pub struct FilePattern {
     directory: PathBuf,
     name: String,
 }
 
-impl Pattern {
+impl FilePattern {
+    /// A pattern of files with target groups, in YAML or JSON.
     pub(crate) fn new(pattern: &str) -> Result<Self, PatternError> {
         let known = [".json", ".yml", ".yaml", ".JSON", ".YML", ".YAML"];
         if !known.iter().any(|suffix| pattern.ends_with(suffix)) {
             return Err(PatternError::Suffix(pattern.to_owned()));
         }
+        Self::any(pattern)
+    }
+
+    /// A pattern of files of any kind.
+    ///
+    /// # Errors
+    ///
+    /// It has a star or a question mark in a directory, or a character range.
+    pub fn any(pattern: &str) -> Result<Self, PatternError> {
         if pattern.contains('[') {
             return Err(PatternError::Range(pattern.to_owned()));
         }
@@ -50,7 +60,11 @@ impl Pattern {
     }
 
     /// The files that match now, in order of their names. A directory that does not exist has none.
-    pub(crate) fn files(&self) -> io::Result<Vec<PathBuf>> {
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read.
+    pub fn files(&self) -> io::Result<Vec<PathBuf>> {
         if !self.name.contains(['*', '?']) {
             let path = self.path(&self.name);
             return Ok(if path.is_file() { vec![path] } else { Vec::new() });
@@ -131,7 +145,7 @@ mod tests {
 
     #[test]
     fn other_paths_are_refused() {
-        let refuse = |pattern: &str| Pattern::new(pattern).unwrap_err().to_string();
+        let refuse = |pattern: &str| FilePattern::new(pattern).unwrap_err().to_string();
         assert_eq!(refuse("a.txt"), "path name must end with `.json`, `.yml` or `.yaml`: `a.txt`");
         assert_eq!(refuse("*/a.yml"), "`*` and `?` are only allowed in the last part of a path: `*/a.yml`");
         assert_eq!(refuse("[ab].yml"), "`[` is not supported in a path: `[ab].yml`");

@@ -37,7 +37,7 @@ pub use dns::{DnsDiscoverer, DnsError, META_DNS_NAME, MessageError, RecordType, 
 pub use document::{MAX_TARGETS, parse_groups};
 pub use file::{FileDiscoverer, MAX_POLL_INTERVAL, META_FILEPATH};
 pub use fixed::StaticDiscoverer;
-pub use glob::PatternError;
+pub use glob::{FilePattern, PatternError};
 pub use group::{ADDRESS, TargetGroup};
 pub use http::{FetchError, HttpDiscoverer, META_URL};
 pub use metrics::DiscoveryMetrics;

@@ -33,6 +33,17 @@ impl Features {
         start_timestamps: false,
     };
 
+    /// The names of all flags.
+    pub const FLAGS: [&str; 7] = [
+        "promql-experimental-functions",
+        "promql-duration-expr",
+        "promql-extended-range-selectors",
+        "promql-binop-fill-modifiers",
+        "promql-delayed-name-removal",
+        "type-and-unit-labels",
+        "use-start-timestamps",
+    ];
+
     /// Switches a flag on by its name. Returns whether the name is one of this crate's.
     pub fn enable(&mut self, flag: &str) -> bool {
         let switch = match flag {
@@ -66,5 +77,6 @@ mod tests {
         assert!(features.enable("promql-extended-range-selectors"));
         assert!(features.extended_range_selectors);
         assert!(!features.enable("agent"));
+        assert!(Features::FLAGS.iter().all(|flag| features.enable(flag)));
     }
 }

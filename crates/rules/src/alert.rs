@@ -19,12 +19,13 @@ use std::time::Duration;
 use datamodel::{Labels, LabelsBuilder, METRIC_NAME, Timestamp};
 
 use crate::error::RuleError;
+use crate::restore::{FOR_GRACE_PERIOD, OUTAGE_TOLERANCE};
 use crate::rule::AlertingRule;
 
 /// How long a resolved alert is kept, so that its end is told even if the first messages are lost.
 pub const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
 
-/// Time after which a firing alert is told again.
+/// Time after which a firing alert is told again, unless the owner says otherwise.
 pub const RESEND_DELAY: Duration = Duration::from_secs(60);
 
 /// The label with the name of the alert.
@@ -32,6 +33,23 @@ pub(crate) const ALERT_NAME: &str = "alertname";
 
 /// The series that says when an alert became active, in Unix seconds.
 pub(crate) const FOR_STATE: &str = "ALERTS_FOR_STATE";
+
+/// Times of alerts that do not stand in their rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertTimes {
+    /// Time after which a firing alert is told again.
+    pub resend_delay: Duration,
+    /// How long the server may have been down for states to be restored.
+    pub outage_tolerance: Duration,
+    /// The least time that a restored alert stays pending; a rule whose `for` is shorter is not restored.
+    pub grace_period: Duration,
+}
+
+impl Default for AlertTimes {
+    fn default() -> Self {
+        Self { resend_delay: RESEND_DELAY, outage_tolerance: OUTAGE_TOLERANCE, grace_period: FOR_GRACE_PERIOD }
+    }
+}
 
 /// Where an alert stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,11 +197,11 @@ impl ActiveAlerts {
     }
 
     /// The alerts that the sink must hear of now.
-    pub(crate) fn due(&mut self, at: Timestamp, interval: Duration) -> Vec<Alert> {
+    pub(crate) fn due(&mut self, at: Timestamp, interval: Duration, resend_delay: Duration) -> Vec<Alert> {
         // Two evaluations or messages may be lost.
-        let valid_until = at.saturating_add(interval.max(RESEND_DELAY) * 4);
+        let valid_until = at.saturating_add(interval.max(resend_delay).saturating_mul(4));
         let mut alerts = Vec::new();
-        for alert in self.0.values_mut().filter(|alert| alert.needs_sending(at)) {
+        for alert in self.0.values_mut().filter(|alert| alert.needs_sending(at, resend_delay)) {
             alert.last_sent_at = Some(at);
             alert.valid_until = Some(valid_until);
             alerts.push(alert.clone());
@@ -231,12 +249,12 @@ impl Alert {
         }
     }
 
-    fn needs_sending(&self, at: Timestamp) -> bool {
+    fn needs_sending(&self, at: Timestamp, resend_delay: Duration) -> bool {
         let Some(sent) = self.last_sent_at else { return self.state != AlertState::Pending };
         match self.state {
             AlertState::Pending => false,
             _ if self.resolved_at.is_some_and(|resolved| resolved > sent) => true,
-            _ => sent.saturating_add(RESEND_DELAY) < at,
+            _ => sent.saturating_add(resend_delay) < at,
         }
     }
 }

@@ -16,7 +16,7 @@ use promql::{Engine, EvalError, InstantSample, QueryContext, QueryValue, Value};
 use storage::{AppendError, Appendable, Appender, Queryable, SeriesRef};
 use tokio::time::Instant;
 
-use crate::alert::{ALERT_NAME, ActiveAlerts, AlertResult, AlertSink, AlertState};
+use crate::alert::{ALERT_NAME, ActiveAlerts, AlertResult, AlertSink, AlertState, AlertTimes};
 use crate::error::{RuleError, describe};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::restore::restore;
@@ -36,6 +36,7 @@ pub(crate) struct Environment {
     pub(crate) sink: Option<Arc<dyn AlertSink>>,
     pub(crate) external_labels: Labels,
     pub(crate) external_url: String,
+    pub(crate) alert_times: AlertTimes,
     pub(crate) metrics: Metrics,
 }
 
@@ -164,7 +165,8 @@ impl GroupState {
     pub(crate) fn restore(&mut self, environment: &Environment, at: Timestamp) {
         for state in self.rules.iter_mut().filter(|state| !state.is_restored) {
             if let Rule::Alerting(rule) = &state.rule
-                && let Err(error) = restore(rule, &mut state.alerts, environment.queryable.as_ref(), at)
+                && let Err(error) =
+                    restore(rule, &mut state.alerts, environment.queryable.as_ref(), at, &environment.alert_times)
             {
                 let (group, error) = (self.group.key(), describe(&RuleError::Restore(error)));
                 tracing::error!(group, alert = rule.alert, error, "alert starts anew");
@@ -327,7 +329,7 @@ impl RuleState {
 
     fn tell(&mut self, environment: &Environment, at: Timestamp, interval: Duration) {
         if let (Rule::Alerting(rule), Some(sink)) = (&self.rule, &environment.sink) {
-            let alerts = self.alerts.due(at, interval);
+            let alerts = self.alerts.due(at, interval, environment.alert_times.resend_delay);
             if !alerts.is_empty() {
                 sink.send(&rule.query.expr.to_string(), alerts);
             }

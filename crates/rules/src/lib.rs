@@ -33,7 +33,7 @@ mod status;
 pub mod template;
 pub mod unit_test;
 
-pub use alert::{Alert, AlertSink, AlertState, RESEND_DELAY, RESOLVED_RETENTION};
+pub use alert::{Alert, AlertSink, AlertState, AlertTimes, RESEND_DELAY, RESOLVED_RETENTION};
 pub use error::RuleError;
 pub use file::parse_rule_file;
 pub use group::MAX_RULE_SERIES;

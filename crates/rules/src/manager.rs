@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::alert::AlertSink;
+use crate::alert::{AlertSink, AlertTimes};
 use crate::group::{Environment, GroupState};
 use crate::metrics::Metrics;
 use crate::rule::RuleGroup;
@@ -41,6 +41,8 @@ pub struct RuleOptions {
     pub external_labels: Labels,
     /// Where people reach this server, for templates.
     pub external_url: String,
+    /// Times of alerts that do not stand in their rules.
+    pub alert_times: AlertTimes,
     /// Who is told of alerts.
     pub sink: Option<Arc<dyn AlertSink>>,
 }
@@ -52,6 +54,7 @@ impl Default for RuleOptions {
             query_offset: Duration::ZERO,
             external_labels: Labels::empty(),
             external_url: String::new(),
+            alert_times: AlertTimes::default(),
             sink: None,
         }
     }
@@ -146,6 +149,7 @@ impl RuleManager {
             sink: options.sink,
             external_labels: options.external_labels,
             external_url: options.external_url,
+            alert_times: options.alert_times,
             metrics: Metrics::register(registry)?,
         });
         Ok(Self {

@@ -10,13 +10,14 @@ use datamodel::time::TimeRange;
 use datamodel::{Labels, METRIC_NAME, Matcher, Timestamp, is_stale_nan};
 use storage::{QueryError, Queryable, Samples, SelectHints};
 
-use crate::alert::{ALERT_NAME, ActiveAlerts, FOR_STATE};
+use crate::alert::{ALERT_NAME, ActiveAlerts, AlertTimes, FOR_STATE};
 use crate::rule::AlertingRule;
 
-/// How long the server may have been down for states to be restored.
+/// How long the server may have been down for states to be restored, unless the owner says otherwise.
 pub const OUTAGE_TOLERANCE: Duration = Duration::from_secs(3600);
 
-/// The least time that a restored alert stays pending; a rule whose `for` is shorter is not restored.
+/// The least time that a restored alert stays pending, unless the owner says otherwise; a rule whose `for` is
+/// shorter is not restored.
 pub const FOR_GRACE_PERIOD: Duration = Duration::from_secs(600);
 
 /// Sets back when the active alerts of a rule became active.
@@ -25,19 +26,21 @@ pub(crate) fn restore(
     alerts: &mut ActiveAlerts,
     storage: &dyn Queryable,
     at: Timestamp,
+    times: &AlertTimes,
 ) -> Result<(), QueryError> {
-    if rule.for_duration < FOR_GRACE_PERIOD || alerts.active().next().is_none() {
+    let grace_period = times.grace_period;
+    if rule.for_duration < grace_period || alerts.active().next().is_none() {
         return Ok(());
     }
-    let before = last_states(rule, storage, at)?;
+    let before = last_states(rule, storage, at, times.outage_tolerance)?;
     for alert in alerts.active_mut() {
         let Some((down_at, active_since)) = before.get(&alert.labels) else { continue };
         let pending = down_at.since(*active_since);
         let remaining = rule.for_duration.saturating_sub(pending);
         alert.active_at = if remaining.is_zero() {
             *active_since
-        } else if remaining < FOR_GRACE_PERIOD {
-            at.saturating_add(FOR_GRACE_PERIOD).saturating_sub(rule.for_duration)
+        } else if remaining < grace_period {
+            at.saturating_add(grace_period).saturating_sub(rule.for_duration)
         } else {
             active_since.saturating_add(at.since(*down_at))
         };
@@ -51,8 +54,9 @@ fn last_states(
     rule: &AlertingRule,
     storage: &dyn Queryable,
     at: Timestamp,
+    outage_tolerance: Duration,
 ) -> Result<BTreeMap<Labels, (Timestamp, Timestamp)>, QueryError> {
-    let range = TimeRange { start: at.saturating_sub(OUTAGE_TOLERANCE), end: at };
+    let range = TimeRange { start: at.saturating_sub(outage_tolerance), end: at };
     let matchers = [Matcher::equal(METRIC_NAME, FOR_STATE), Matcher::equal(ALERT_NAME, rule.alert.as_str())];
     let querier = storage.querier(range)?;
     let mut set = querier.select(&matchers, &SelectHints::default())?;

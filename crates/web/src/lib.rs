@@ -44,4 +44,4 @@ pub use seams::{
     ActionError, Alertmanagers, BoxFuture, Cardinality, Count, DiskStatus, HeadStatus, Lifecycle, ReplayStatus,
     RuntimeInfo, ServerStatus, StorageAdmin, StorageStatus,
 };
-pub use server::serve;
+pub use server::{ServeOptions, serve};

@@ -16,14 +16,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-/// Connections at once, as upstream's `--web.max-connections`; further ones wait in the kernel.
+/// Connections at once, as upstream's `--web.max-connections`.
 const MAX_CONNECTIONS: usize = 512;
 
-/// How long a connection may be silent, or take for a request's head: upstream's `--web.read-timeout`.
+/// How long a connection may be silent, as upstream's `--web.read-timeout`.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A request's head, and a connection's read buffer. Queries in a URL reach some 16 kB.
@@ -32,10 +32,27 @@ const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// After an error of `accept` (no file descriptors, mostly) a pause, so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until shutdown, and returns when the last request was answered and every connection is closed. The
-/// caller limits how long that may take; dropping the future cuts what is left.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+/// How a listener treats its connections.
+#[derive(Clone, Copy, Debug)]
+pub struct ServeOptions {
+    /// Connections at once; further ones wait in the kernel.
+    pub max_connections: usize,
+    /// How long a connection may be silent, or take for a request's head.
+    pub read_timeout: Duration,
+    /// What requests that run get after shutdown before they are cut; none: as long as they take.
+    pub grace_period: Option<Duration>,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self { max_connections: MAX_CONNECTIONS, read_timeout: READ_TIMEOUT, grace_period: None }
+    }
+}
+
+/// Serves until shutdown, and returns when the last request was answered or cut and every connection is
+/// closed. Dropping the future cuts what is left.
+pub async fn serve(listener: TcpListener, router: Router, options: ServeOptions, shutdown: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(options.max_connections.max(1)));
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -48,7 +65,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
             Ok((stream, permit)) => {
                 let (router, shutdown) = (router.clone(), shutdown.clone());
                 open.spawn(async move {
-                    connection(stream, router, shutdown).await;
+                    connection(stream, router, options.read_timeout, shutdown).await;
                     drop(permit);
                 });
             }
@@ -59,7 +76,16 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
         }
     }
     drop(listener);
-    while open.join_next().await.is_some() {}
+    let all_answered = async { while open.join_next().await.is_some() {} };
+    match options.grace_period {
+        None => all_answered.await,
+        Some(grace_period) => {
+            if timeout(grace_period, all_answered).await.is_err() {
+                tracing::warn!(connections = open.len(), "requests that still ran were cut");
+                open.shutdown().await;
+            }
+        }
+    }
 }
 
 async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
@@ -70,14 +96,14 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<
     Ok((stream, permit))
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, router: Router, read_timeout: Duration, shutdown: CancellationToken) {
     let answer = move |request: Request<hyper::body::Incoming>| {
         let mut router = router.clone();
         // A router is always ready to be called.
         async move { Ok::<Response, Infallible>(router.call(request).await.unwrap_or_else(|never| match never {})) }
     };
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(READ_TIMEOUT).max_buf_size(MAX_BUFFER_BYTES);
+    builder.timer(TokioTimer::new()).header_read_timeout(read_timeout).max_buf_size(MAX_BUFFER_BYTES);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service_fn(answer)));
     let result = tokio::select! {
         result = connection.as_mut() => result,

@@ -368,7 +368,12 @@ async fn server_finishes_its_requests_after_shutdown() {
     let (asked, shutdown) = (CancellationToken::new(), CancellationToken::new());
     let (go, wait) = std::sync::mpsc::channel();
     let slow = Slow { asked: asked.clone(), go: wait.into() };
-    let server = serve(listener, Fixture::with(|parts| parts.queryable = Arc::new(slow)).router, shutdown.clone());
+    let server = serve(
+        listener,
+        Fixture::with(|parts| parts.queryable = Arc::new(slow)).router,
+        crate::ServeOptions::default(),
+        shutdown.clone(),
+    );
     let client = async {
         let mut idle = TcpStream::connect(address).await.unwrap();
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -3,6 +3,7 @@
 //! - `scaling`: load up, load down, no request lost, every decision recomputed.
 //! - `failures`: workers and supervisor killed.
 //! - `runbook`: what the seed's page shows: metrics, queries, custom metrics.
+//! - `server`: configuration, reload, queries. `server_end`: its ends, orderly and by force.
 //! - `bad_input`: clear errors, nothing lost.
 //!
 //! Rule: each test starts its own processes on free ports, and leaves none behind.
@@ -12,3 +13,5 @@ mod bad_input;
 mod failures;
 mod runbook;
 mod scaling;
+mod server;
+mod server_end;

@@ -10,6 +10,7 @@ use hpa::manifest::HorizontalPodAutoscaler;
 
 use super::lint::{LintArgs, lint_hpa, mapping_queries, report};
 use super::{Outcome, check_rules};
+use crate::config::ConfigSource;
 use crate::printer::Printer;
 
 /// Check files, without running anything. Exit code 1: not fine.
@@ -21,6 +22,17 @@ pub enum CheckCommand {
     /// Check rule files: all errors at once, and what in them breaks scaling.
     #[command(after_help = check_rules::HELP)]
     Rules(check_rules::CheckRulesArgs),
+    /// Check a prometheus.yml with the rule files and scrape files that it names, as `server` does.
+    #[command(after_help = "Example:\n  crescendo check config prometheus.yml")]
+    Config(ConfigArgs),
+}
+
+/// Arguments of `check config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration files.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
 }
 
 /// Arguments of `check hpa`.
@@ -45,7 +57,35 @@ pub fn run(command: &CheckCommand, printer: Printer) -> Result<Outcome> {
     match command {
         CheckCommand::Hpa(args) => check_hpa(args, printer),
         CheckCommand::Rules(args) => check_rules::run(args, printer),
+        CheckCommand::Config(args) => check_config(args, printer),
     }
+}
+
+fn check_config(args: &ConfigArgs, printer: Printer) -> Result<Outcome> {
+    let mut outcome = Outcome::Fine;
+    for path in &args.files {
+        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let source = ConfigSource { path: path.clone(), features: promql::Features::DEFAULT };
+        match source.load() {
+            Ok(config) => {
+                for note in &config.notes {
+                    printer.data(&note.to_string())?;
+                }
+                if config.notes.iter().any(|note| note.fails_check) {
+                    outcome = Outcome::NotFine;
+                    continue;
+                }
+                let rules: usize = config.rule_groups.iter().map(|group| group.rules.len()).sum();
+                let jobs = config.jobs.len();
+                printer.data(&format!("{}: fine ({jobs} scrape jobs, {rules} rules)", path.display()))?;
+            }
+            Err(errors) => {
+                outcome = Outcome::NotFine;
+                printer.data(&errors.to_string())?;
+            }
+        }
+    }
+    Ok(outcome)
 }
 
 fn check_hpa(args: &HpaArgs, printer: Printer) -> Result<Outcome> {

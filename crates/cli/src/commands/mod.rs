@@ -5,12 +5,17 @@
 pub mod asr;
 pub mod check;
 pub mod check_rules;
+pub mod completion;
 pub mod lint;
 pub mod load;
 pub mod model;
 pub mod rule_files;
+pub mod server;
 pub mod test;
 pub mod up;
+
+#[cfg(test)]
+mod tests;
 
 /// What came of a command that did its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,6 +52,8 @@ pub struct EngineSettings {
 pub struct WiredEngine {
     /// The storage.
     pub tsdb: Tsdb,
+    /// Damages that were found when it was opened.
+    pub damages: u64,
     /// The storage, for readers.
     pub queryable: Arc<dyn Queryable>,
     /// The query engine.
@@ -82,7 +84,7 @@ pub async fn wire_engine(
     let EngineSettings { storage, storage_flag, query, scrape, rules } = settings;
     declare_process(registry)?;
     let limits = storage_metrics::Limits::of(&storage);
-    let tsdb = open_storage(storage, storage_flag, clock).await?;
+    let (tsdb, damages) = open_storage(storage, storage_flag, clock).await?;
     let readable: Arc<dyn Queryable> = Arc::new(tsdb.clone());
     let writable: Arc<dyn Appendable> = Arc::new(tsdb.clone());
     let engine = Engine::new(EngineOptions { clock: Arc::clone(clock), ..query });
@@ -95,7 +97,7 @@ pub async fn wire_engine(
     let kept = tsdb.clone();
     group.add("storage", Stage::Storage, |token| upkeep::run(kept, token));
     storage_metrics::register(registry, tsdb.clone(), limits)?;
-    Ok(WiredEngine { tsdb, queryable: readable, engine, scrape: scrape_handle, rules: rules_handle })
+    Ok(WiredEngine { tsdb, damages, queryable: readable, engine, scrape: scrape_handle, rules: rules_handle })
 }
 
 /// A component that cannot fail, for the run group.
@@ -109,7 +111,7 @@ pub async fn ended(component: impl Future<Output = ()>) -> Result<()> {
 }
 
 /// Opens the storage, and says what was found that is not as it was written.
-async fn open_storage(options: TsdbOptions, flag: &'static str, clock: &Arc<dyn Clock>) -> Result<Tsdb> {
+async fn open_storage(options: TsdbOptions, flag: &'static str, clock: &Arc<dyn Clock>) -> Result<(Tsdb, u64)> {
     let clock = Arc::clone(clock);
     let opened = tokio::task::spawn_blocking(move || Tsdb::open(options, clock));
     let (tsdb, report) =
@@ -122,7 +124,7 @@ async fn open_storage(options: TsdbOptions, flag: &'static str, clock: &Arc<dyn 
         tracing::warn!(batches, samples, "batches and single samples that build on damaged bytes are lost");
     }
     tracing::info!(samples = report.replayed_samples, segments = report.segments, "storage is open");
-    Ok(tsdb)
+    Ok((tsdb, report.damage.len() as u64))
 }
 
 /// What every Prometheus says about its process and its build.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{EPOCH_MS, INTERVAL, World};
 use crate::alert::{ActiveAlerts, AlertResult};
-use crate::{AlertState, AlertingRule, Query, RESOLVED_RETENTION, RuleKind};
+use crate::{AlertState, AlertingRule, Query, RESEND_DELAY, RESOLVED_RETENTION, RuleKind};
 
 const QUEUE: &str = "groups: [{name: g, rules: [{alert: Queue, expr: 'm > 50', for: 2m, labels: \
     {severity: warning, pod_upper: '{{ $labels.pod | toUpper }}'}, annotations: {description: '{{ $value }} queued'}}]}]";
@@ -157,7 +157,7 @@ fn sink_hears_of_firing_alerts_each_minute_and_of_the_end_at_once() {
     for (second, present) in [(0, true), (30, true), (61, true), (90, true), (100, false), (110, false), (161, false)] {
         let at = Timestamp::from_unix_ms(second * 1000);
         alerts.step(&rule, results(present), at, 10).unwrap();
-        for alert in alerts.due(at, Duration::from_secs(30)) {
+        for alert in alerts.due(at, Duration::from_secs(30), RESEND_DELAY) {
             told.push((second, alert.state.as_str(), alert.valid_until.unwrap().unix_ms() / 1000 - second));
         }
     }

@@ -14,7 +14,7 @@ use storage::{Appendable, MemoryStorage, Queryable, SeriesRef};
 
 use super::text::{ExpectedSample, histogram};
 use super::{ExpressionTest, Failure, FiringAlert, MAX_EVALUATIONS, MAX_INPUT_SAMPLES, UnitTest, UnitTests};
-use crate::alert::AlertState;
+use crate::alert::{AlertState, AlertTimes};
 use crate::group::{Environment, GroupState};
 use crate::metrics::Metrics;
 use crate::rule::RuleGroup;
@@ -86,6 +86,7 @@ impl<'a> Bench<'a> {
             sink: None,
             external_labels: test.external_labels.clone(),
             external_url: test.external_url.clone(),
+            alert_times: AlertTimes::default(),
             metrics,
         };
         let inputs = inputs(test, &storage)?;

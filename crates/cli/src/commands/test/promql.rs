@@ -171,9 +171,9 @@ mod tests {
 
     #[test]
     fn line_that_is_not_understood_fails_the_file() {
-        let report = report(&format!("{PASSES}\nevaluate a\n"));
+        let report = report(&format!("{PASSES}\nlod 5m\n"));
         assert_eq!((report.passed(), report.failed()), (0, 1));
-        assert_eq!(report.json()["error"], json!({ "line": 7, "message": "invalid command: evaluate a" }));
+        assert_eq!(report.json()["error"], json!({ "line": 7, "message": "invalid command: lod 5m" }));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 mod banner;
 mod pods;
-mod state_series;
+pub(super) mod state_series;
 mod status_line;
 mod wiring;
 

@@ -52,7 +52,10 @@ const SERIES: [(Descriptor, &str, Read); 7] = [
 /// # Errors
 ///
 /// A name is taken.
-pub(super) fn register(registry: &Registry, status: watch::Receiver<Arc<AutoscalingStatus>>) -> Result<()> {
+pub(in crate::commands) fn register(
+    registry: &Registry,
+    status: watch::Receiver<Arc<AutoscalingStatus>>,
+) -> Result<()> {
     let descriptors: Vec<_> = SERIES.iter().map(|(descriptor, _, _)| *descriptor).collect();
     registry.collector(&descriptors, move |emit| {
         let status = Arc::clone(&status.borrow());

@@ -1,0 +1,182 @@
+//! Who is connected to whom in the server, and in which order they stop.
+//!
+//! ```text
+//! web ─▶ query engine ─▶ storage ◀─ scrape ◀─ discovery
+//!  │                        ▲ └──▶ rules
+//!  └▶ reloader ─────────────┴ applies a configuration to scrape, rules and storage
+//! ```
+//!
+//! Rule: connections are made here, once; no component finds another by itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use datamodel::Clock;
+use datamodel::registry::Registry;
+use datamodel::time::SystemClock;
+use promql::EngineOptions;
+use rules::RuleOptions;
+use scrape::ScrapeOptions;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tsdb::TsdbOptions;
+use web::{ApiOptions, HostGuard, Notifications, Parts, Readiness, ServeOptions};
+
+use super::args::{Flags, ServerArgs};
+use super::reload::{Reloader, ReloaderParts};
+use super::status::{ConfigState, Retention, ServerView};
+use crate::config::{ConfigSource, ServerConfig};
+use crate::memory::MemoryLimit;
+use crate::run_group::{RunGroup, Stage};
+use crate::storage_view::{StorageChanges, StorageView};
+use crate::wiring::{EngineSettings, WiredEngine, build_info, ended, wire_engine};
+
+/// What requests that run get when the server ends; then they are cut.
+pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(2);
+
+/// Builds every component and gives it to the group. Returns the addresses.
+pub(super) async fn wire(
+    args: ServerArgs,
+    flags: Flags,
+    source: ConfigSource,
+    config: ServerConfig,
+    listeners: Vec<TcpListener>,
+    quit: CancellationToken,
+    group: &mut RunGroup,
+) -> Result<Vec<SocketAddr>> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let registry = Registry::new();
+    let memory = MemoryLimit::find(args.memory_limit);
+    tracing::info!(bytes = memory.bytes, reason = memory.reason, "memory limit");
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
+    let external_url = args.external_url(addresses.first().copied().unwrap_or(([0, 0, 0, 0], 0).into()));
+    let storage = storage_options(&args, &config, &memory);
+    let retention = Retention { time: storage.retention_time, size: storage.retention_size };
+    let scrape = ScrapeOptions { memory: memory.pool.clone(), ..ScrapeOptions::default() };
+    let settings = EngineSettings {
+        storage,
+        storage_flag: "--storage.tsdb.path",
+        query: query_options(&args, &flags, &config, &memory),
+        scrape: scrape.clone(),
+        rules: RuleOptions {
+            evaluation_interval: config.global.evaluation_interval,
+            query_offset: config.global.rule_query_offset,
+            external_labels: config.global.external_labels.clone(),
+            external_url: external_url.clone(),
+            alert_times: args.rules.times(),
+            ..RuleOptions::default()
+        },
+    };
+    let engine = wire_engine(settings, &clock, &registry, group).await?;
+
+    let (state, notifications, readiness) =
+        (Arc::new(ConfigState::default()), Notifications::default(), Readiness::default());
+    let parts = ReloaderParts {
+        source,
+        engine: engine.clone(),
+        scrape,
+        state: Arc::clone(&state),
+        notifications: notifications.clone(),
+        clock: Arc::clone(&clock),
+        registry: &registry,
+        watch_interval: args.auto_reload_interval,
+        quit,
+    };
+    let (mut reloader, lifecycle) = Reloader::new(parts, &config)?;
+
+    let mut api = Parts::new(Arc::clone(&engine.queryable), engine.engine.clone(), Arc::clone(&clock), registry);
+    connect_storage(&mut api, &args, &engine, &clock);
+    api.targets = Some(engine.scrape.clone());
+    api.rules = Some(engine.rules.clone());
+    api.lifecycle = args.web.enable_lifecycle.then(|| Arc::new(lifecycle) as Arc<dyn web::Lifecycle>);
+    api.notifications = notifications;
+    api.readiness = readiness.clone();
+    api.build = build_info();
+    api.server = Some(Arc::new(ServerView {
+        state,
+        flags: args.shown.clone(),
+        start_time: clock.now(),
+        damages: engine.damages,
+        memory_limit_bytes: memory.bytes,
+        retention,
+    }));
+    api.options = api_options(&args, flags, external_url.clone());
+    let router = web::Api::new(api)?.router();
+
+    reloader.apply(config).await?;
+    group.add("configuration", Stage::Control, |token| reloader.run(token));
+    group.add("memory", Stage::Storage, |token| memory.observe(token));
+    readiness.set(true);
+    let options = ServeOptions {
+        max_connections: args.web.max_connections,
+        read_timeout: args.web.read_timeout,
+        grace_period: Some(REQUEST_GRACE),
+    };
+    let listeners = listeners.into_iter().zip(addresses.clone());
+    group.add("web", Stage::Ingress, |token| {
+        let each = listeners.map(move |(listener, address)| {
+            let router = match HostGuard::for_listener(address, &external_url) {
+                Some(guard) => guard.protect(router.clone()),
+                None => router.clone(),
+            };
+            web::serve(listener, router, options, token.clone())
+        });
+        let all: JoinSet<()> = each.collect();
+        ended(async { drop(all.join_all().await) })
+    });
+    Ok(addresses)
+}
+
+fn query_options(args: &ServerArgs, flags: &Flags, config: &ServerConfig, memory: &MemoryLimit) -> EngineOptions {
+    EngineOptions {
+        lookback_delta: args.query.lookback_delta,
+        default_subquery_step: config.global.evaluation_interval,
+        timeout: args.query.timeout,
+        budget_bytes: flags.query_budget_bytes,
+        memory: memory.pool.clone(),
+        features: flags.features,
+        ..EngineOptions::default()
+    }
+}
+
+/// What the storage is opened with: the configuration's word, else the flags'.
+fn storage_options(args: &ServerArgs, config: &ServerConfig, memory: &MemoryLimit) -> TsdbOptions {
+    let mut options = TsdbOptions::new(&args.storage.path);
+    options.retention_time = args.retention_time();
+    options.retention_size = args.storage.retention_size.filter(|size| *size > 0);
+    let own = config.storage;
+    if own.retention_time.is_some() || own.retention_size.is_some() {
+        (options.retention_time, options.retention_size) = (own.retention_time, own.retention_size);
+    }
+    options.out_of_order_window = own.out_of_order_time_window;
+    options.max_exemplars = own.max_exemplars.unwrap_or(options.max_exemplars);
+    options.max_head_bytes = Some(memory.head_bytes());
+    options
+}
+
+/// What the API shows of the storage, and what it may change.
+fn connect_storage(api: &mut Parts, args: &ServerArgs, engine: &WiredEngine, clock: &Arc<dyn Clock>) {
+    api.storage = Some(Arc::new(StorageView::new(engine.tsdb.clone())));
+    if args.web.enable_admin_api {
+        api.admin = Some(Arc::new(StorageChanges::new(engine.tsdb.clone(), Arc::clone(clock))));
+    }
+    if args.web.enable_remote_write_receiver {
+        // A 2xx is a promise, also against loss of power.
+        api.receiver = Some(Arc::new(engine.tsdb.durable()));
+    }
+}
+
+fn api_options(args: &ServerArgs, flags: Flags, external_url: String) -> ApiOptions {
+    ApiOptions {
+        max_concurrency: args.query.max_concurrency,
+        read_sample_limit: args.storage.read_sample_limit,
+        cors_origin: Some(flags.cors_origin),
+        external_url,
+        route_prefix: flags.route_prefix,
+        page_title: args.web.page_title.clone(),
+        ..ApiOptions::default()
+    }
+}
