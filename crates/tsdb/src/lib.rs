@@ -30,6 +30,7 @@ mod past;
 mod postings;
 mod query;
 mod segment;
+mod select;
 mod stats;
 mod table;
 mod upkeep;

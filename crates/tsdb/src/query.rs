@@ -1,23 +1,18 @@
-//! Reading: the series that match, each with what the head and the segments hold of it.
+//! Reading: matchers in, names or series out.
 //!
 //! Rule: the head is locked while its matching rows are copied, and not while a reader works.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use datamodel::Matcher;
 use datamodel::time::TimeRange;
-use datamodel::{Labels, Matcher};
-use storage::{
-    ExemplarQueryable, Querier, QueryError, Queryable, Samples, SelectHints, Series, SeriesExemplars, SeriesSet,
-};
+use storage::{ExemplarQueryable, Querier, QueryError, Queryable, Samples, SelectHints, SeriesExemplars, SeriesSet};
 
 use crate::bytes::Corrupt;
-use crate::codec::chunk::Scratch;
 use crate::db::{Inner, Tsdb};
-use crate::head::Head;
-use crate::head::group::{Frozen, HeadChunk};
 use crate::postings::{LabelIndex, resolve};
-use crate::segment::{Segment, Walk};
+use crate::select::{SelectedSet, Selection};
 
 impl Queryable for Tsdb {
     fn querier(&self, range: TimeRange) -> Result<Box<dyn Querier + '_>, QueryError> {
@@ -37,11 +32,11 @@ struct TsdbQuerier<'a> {
 }
 
 /// The part of both ranges.
-fn cut(a: TimeRange, b: TimeRange) -> TimeRange {
+pub(crate) fn cut(a: TimeRange, b: TimeRange) -> TimeRange {
     TimeRange { start: a.start.max(b.start), end: a.end.min(b.end) }
 }
 
-fn corrupt(what: &str, source: Corrupt) -> QueryError {
+pub(crate) fn corrupt(what: &str, source: Corrupt) -> QueryError {
     QueryError::Storage { context: format!("read {what}"), source: source.into() }
 }
 
@@ -69,37 +64,20 @@ impl TsdbQuerier<'_> {
     }
 
     /// The matching series in order of their labels.
-    fn matching(&self, matchers: &[Matcher], range: TimeRange, labels_only: bool) -> Result<Vec<Found>, QueryError> {
-        let scratch = Arc::default();
+    fn matching(&self, matchers: &[Matcher], hints: &SelectHints) -> Result<SelectedSet, QueryError> {
+        let range = hints.range.map_or(self.range, |range| cut(range, self.range));
+        let mut selection = Selection::new(range, hints.memory.reservation(), hints.labels_only);
         let head = self.inner.head();
         let segments = Arc::clone(head.segments());
-        let mut newest = Vec::new();
         let ids = resolve(&head.index, matchers).map_err(|source| corrupt("the head", source))?;
-        for id in ids {
-            newest.extend(Found::in_head(&head, id, range, labels_only, &scratch));
-        }
+        selection.add_head(&head, &ids)?;
         drop(head);
-        let mut found = Vec::new();
         for segment in segments.iter().filter(|segment| segment.overlaps(range)) {
-            let context = |source| corrupt(&segment.path().display().to_string(), source);
-            let mut walk = segment.walk();
-            for id in resolve(segment.as_ref(), matchers).map_err(context)? {
-                walk.seek(id).map_err(context)?;
-                let series = Found::in_segment(segment, &walk, range, labels_only, &scratch).map_err(context)?;
-                found.extend(series);
-            }
+            let ids = resolve(segment.as_ref(), matchers);
+            let ids = ids.map_err(|source| corrupt(&segment.path().display().to_string(), source))?;
+            selection.add_segment(segment, &ids)?;
         }
-        found.append(&mut newest);
-        // Stable, so that the sources of a series stay in the order of time.
-        found.sort_by(|a, b| a.labels.cmp(&b.labels));
-        found.dedup_by(|later, first| {
-            let same = later.labels == first.labels;
-            if same {
-                first.sources.append(&mut later.sources);
-            }
-            same
-        });
-        Ok(found)
+        selection.finish()
     }
 }
 
@@ -109,9 +87,7 @@ fn limited(set: BTreeSet<Arc<str>>, limit: Option<usize>) -> Vec<Arc<str>> {
 
 impl Querier for TsdbQuerier<'_> {
     fn select(&self, matchers: &[Matcher], hints: &SelectHints) -> Result<Box<dyn SeriesSet + '_>, QueryError> {
-        let range = hints.range.map_or(self.range, |range| cut(range, self.range));
-        let found = self.matching(matchers, range, hints.labels_only)?;
-        Ok(Box::new(FoundSet(found.into_iter())))
+        Ok(Box::new(self.matching(matchers, hints)?))
     }
 
     fn label_names(&self, matchers: &[Matcher], limit: Option<usize>) -> Result<Vec<Arc<str>>, QueryError> {
@@ -140,133 +116,24 @@ impl Querier for TsdbQuerier<'_> {
     }
 }
 
-struct FoundSet(std::vec::IntoIter<Found>);
-
-impl SeriesSet for FoundSet {
-    fn next(&mut self) -> Option<Result<Box<dyn Series + '_>, QueryError>> {
-        self.0.next().map(|series| Ok(Box::new(series) as Box<dyn Series>))
-    }
-}
-
-/// Where some samples of a series are.
-enum Source {
-    Segment(Arc<Segment>, (u32, u32)),
-    Frozen(Arc<Frozen>, u32),
-    Chunk(Arc<HeadChunk>, usize),
-    /// The newest rows, copied.
-    Rows(Samples),
-}
-
-/// One series of an answer.
-struct Found {
-    labels: Labels,
-    sources: Vec<Source>,
-    range: TimeRange,
-    /// Shared by the series of an answer, which are read one after the other.
-    scratch: Arc<Mutex<Scratch>>,
-}
-
-impl Found {
-    fn in_head(
-        head: &Head,
-        series: u32,
-        range: TimeRange,
-        labels_only: bool,
-        scratch: &Arc<Mutex<Scratch>>,
-    ) -> Option<Self> {
-        let mut sources = Vec::new();
-        for (group, column) in head.places(series) {
-            if let Some(frozen) = group.sealing() {
-                sources.push(Source::Frozen(Arc::clone(frozen), series));
-            }
-            for chunk in group.chunks().iter().filter(|chunk| chunk.overlaps(range)) {
-                if let Some(column) = chunk.column_of(series, column) {
-                    sources.push(Source::Chunk(Arc::clone(chunk), column));
-                }
-            }
-            let mut rows = Samples::default();
-            group.rows().read(column, range, &mut rows);
-            if !rows.is_empty() {
-                sources.push(Source::Rows(rows));
-            }
-        }
-        let mut late = Samples::default();
-        head.read_late(series, range, &mut late);
-        if !late.is_empty() {
-            sources.push(Source::Rows(late));
-        }
-        if sources.is_empty() {
-            return None;
-        }
-        if labels_only {
-            sources.clear();
-        }
-        Some(Self { labels: head.index.labels(series), sources, range, scratch: Arc::clone(scratch) })
-    }
-
-    fn in_segment(
-        segment: &Arc<Segment>,
-        walk: &Walk<'_>,
-        range: TimeRange,
-        labels_only: bool,
-        scratch: &Arc<Mutex<Scratch>>,
-    ) -> Result<Option<Self>, Corrupt> {
-        let mut sources = Vec::new();
-        for place in walk.places().iter().copied() {
-            let (first, last) = segment.chunk_bounds(place.0)?;
-            if first <= range.end.unix_ms() && range.start.unix_ms() <= last {
-                sources.push(Source::Segment(Arc::clone(segment), place));
-            }
-        }
-        if sources.is_empty() {
-            return Ok(None);
-        }
-        if labels_only {
-            sources.clear();
-        }
-        Ok(Some(Self { labels: walk.labels()?, sources, range, scratch: Arc::clone(scratch) }))
-    }
-}
-
-impl Series for Found {
-    fn labels(&self) -> &Labels {
-        &self.labels
-    }
-
-    fn read(&self, range: TimeRange, into: &mut Samples) -> Result<(), QueryError> {
-        let range = cut(range, self.range);
-        let from = into.len();
-        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        for source in &self.sources {
-            match source {
-                Source::Segment(segment, place) => segment
-                    .read(*place, range, into, &mut scratch)
-                    .map_err(|source| corrupt(&segment.path().display().to_string(), source))?,
-                Source::Frozen(frozen, series) => {
-                    frozen.read(*series, range, into, &mut scratch).map_err(|source| corrupt("the head", source))?;
-                }
-                Source::Chunk(chunk, column) => {
-                    chunk.read(*column, range, into, &mut scratch).map_err(|source| corrupt("the head", source))?;
-                }
-                Source::Rows(rows) => copy(rows, range, into),
-            }
-        }
-        sort_tail(into, from);
-        Ok(())
-    }
-}
-
 /// Appends the part of `from` that lies in the range; `from` need not be sorted.
 pub(crate) fn copy(from: &Samples, range: TimeRange, into: &mut Samples) {
-    let mut histograms = from.histograms.iter().peekable();
-    for (index, (at, value)) in from.timestamps.iter().zip(&from.values).enumerate() {
+    copy_range(from, (0, from.len()), range, into);
+}
+
+/// The same for the samples at some places only.
+pub(crate) fn copy_range(from: &Samples, (first, last): (usize, usize), range: TimeRange, into: &mut Samples) {
+    let skipped = from.histograms.partition_point(|(place, _)| *place < first);
+    let mut histograms = from.histograms.iter().skip(skipped).peekable();
+    for index in first..last.min(from.len()) {
+        let (at, value) = (from.timestamps[index], from.values[index]);
         let histogram = histograms.next_if(|(place, _)| *place == index);
-        if *at < range.start.unix_ms() || *at > range.end.unix_ms() {
+        if at < range.start.unix_ms() || at > range.end.unix_ms() {
             continue;
         }
         match histogram {
-            Some((_, histogram)) => into.push_histogram(*at, Arc::clone(histogram)),
-            None => into.push(*at, *value),
+            Some((_, histogram)) => into.push_histogram(at, Arc::clone(histogram)),
+            None => into.push(at, value),
         }
     }
 }

@@ -22,16 +22,18 @@ use crate::plan::AggregatePlan;
 use crate::printer::PlainNumber;
 
 impl AggregatePlan {
+    /// Whether series with different values of a label belong to different groups.
+    fn groups_by(&self, name: &str) -> bool {
+        let is_listed = self.grouping.binary_search_by(|label| (**label).cmp(name)).is_ok();
+        if self.is_without { name != METRIC_NAME && !is_listed } else { is_listed }
+    }
+
     /// The labels of the group to which a series belongs.
     pub(super) fn group_labels(&self, labels: &Labels) -> Labels {
-        let is_listed = |name: &str| self.grouping.binary_search_by(|label| (**label).cmp(name)).is_ok();
-        if self.is_without {
-            labels.filter(|name| name != METRIC_NAME && !is_listed(name))
-        } else if self.grouping.is_empty() {
-            Labels::empty()
-        } else {
-            labels.filter(is_listed)
+        if self.grouping.is_empty() && !self.is_without {
+            return Labels::empty();
         }
+        labels.filter(|name| self.groups_by(name))
     }
 }
 
@@ -84,9 +86,77 @@ struct HistogramState {
     is_incompatible: bool,
 }
 
+/// Sums of a group at each step: totals and what rounding took from them, side by side.
+struct Sums {
+    sums: Vec<f64>,
+    compensations: Vec<f64>,
+    present: Vec<u64>,
+}
+
+impl Sums {
+    fn new(steps: usize) -> Self {
+        Self { sums: vec![0.0; steps], compensations: vec![0.0; steps], present: vec![0; steps.div_ceil(64)] }
+    }
+
+    fn is_present(&self, index: usize) -> bool {
+        self.present.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    fn add(&mut self, index: usize, value: f64) {
+        let is_new = !self.is_present(index);
+        let (Some(sum), Some(compensation)) = (self.sums.get_mut(index), self.compensations.get_mut(index)) else {
+            return;
+        };
+        let mut state = KahanSum { sum: *sum, compensation: *compensation };
+        if is_new {
+            state = KahanSum::new(value);
+            if let Some(word) = self.present.get_mut(index / 64) {
+                *word |= 1 << (index % 64);
+            }
+        } else {
+            state.add(value);
+        }
+        (*sum, *compensation) = (state.sum, state.compensation);
+    }
+
+    /// Adds a column without histograms. Its last step that has a value.
+    fn add_column(&mut self, column: &Column) -> Option<usize> {
+        let mut last = None;
+        for (at, (values, present)) in column.words().enumerate() {
+            let Some(highest) = present.checked_ilog2() else { continue };
+            let base = at * 64;
+            last = Some(base + highest as usize);
+            let is_whole = present.count_ones() as usize == values.len();
+            if is_whole && self.present.get(at) == Some(&present) {
+                let range = base..base + values.len();
+                let (Some(sums), Some(compensations)) =
+                    (self.sums.get_mut(range.clone()), self.compensations.get_mut(range))
+                else {
+                    continue;
+                };
+                for ((sum, compensation), value) in sums.iter_mut().zip(compensations).zip(values) {
+                    let mut state = KahanSum { sum: *sum, compensation: *compensation };
+                    state.add(*value);
+                    (*sum, *compensation) = (state.sum, state.compensation);
+                }
+                continue;
+            }
+            for (index, value) in values.iter().enumerate().filter(|(index, _)| present >> index & 1 == 1) {
+                self.add(base + index, *value);
+            }
+        }
+        last
+    }
+
+    fn total(&self, index: usize) -> Option<f64> {
+        let (sum, compensation) = (*self.sums.get(index)?, *self.compensations.get(index)?);
+        self.is_present(index).then(|| KahanSum { sum, compensation }.total())
+    }
+}
+
 /// What a group holds at each step; `None` as long as it has seen nothing there.
 enum Accumulator {
-    Sum(Vec<Option<KahanSum>>),
+    Sum(Sums),
     Avg(Vec<Option<Mean>>),
     Count(Vec<u64>),
     Extreme { best: Column, is_max: bool },
@@ -97,7 +167,7 @@ enum Accumulator {
 impl Accumulator {
     fn new(op: AggregateOp, steps: usize) -> Self {
         match op {
-            AggregateOp::Sum => Self::Sum(vec![None; steps]),
+            AggregateOp::Sum => Self::Sum(Sums::new(steps)),
             AggregateOp::Avg => Self::Avg(vec![None; steps]),
             AggregateOp::Min | AggregateOp::Max => {
                 Self::Extreme { best: Column::new(steps), is_max: op == AggregateOp::Max }
@@ -111,7 +181,7 @@ impl Accumulator {
     /// Bytes for each step.
     const fn step_bytes(op: AggregateOp) -> usize {
         match op {
-            AggregateOp::Sum => size_of::<Option<KahanSum>>(),
+            AggregateOp::Sum => size_of::<KahanSum>() + 1,
             AggregateOp::Avg => size_of::<Option<Mean>>(),
             AggregateOp::Stddev | AggregateOp::Stdvar => size_of::<Option<Variance>>(),
             AggregateOp::Quantile => size_of::<Vec<f64>>(),
@@ -121,13 +191,7 @@ impl Accumulator {
 
     fn add_float(&mut self, index: usize, value: f64) {
         match self {
-            Self::Sum(states) => {
-                let Some(state) = states.get_mut(index) else { return };
-                match state {
-                    Some(sum) => sum.add(value),
-                    None => *state = Some(KahanSum::new(value)),
-                }
-            }
+            Self::Sum(sums) => sums.add(index, value),
             Self::Avg(states) => {
                 let Some(state) = states.get_mut(index) else { return };
                 match state {
@@ -166,18 +230,10 @@ impl Accumulator {
 
     /// Adds a column without histograms. Its last step that has a value.
     fn add_floats(&mut self, column: &Column) -> Option<usize> {
-        let mut last = None;
-        if let Self::Sum(states) = self {
-            for (index, value) in column.floats() {
-                match states.get_mut(index) {
-                    Some(Some(sum)) => sum.add(value),
-                    Some(state) => *state = Some(KahanSum::new(value)),
-                    None => {}
-                }
-                last = Some(index);
-            }
-            return last;
+        if let Self::Sum(sums) = self {
+            return sums.add_column(column);
         }
+        let mut last = None;
         for (index, value) in column.floats() {
             self.add_float(index, value);
             last = Some(index);
@@ -187,7 +243,7 @@ impl Accumulator {
 
     fn finish(&mut self, op: AggregateOp, index: usize, q: &ScalarColumn) -> Option<f64> {
         match self {
-            Self::Sum(states) => states.get(index).copied().flatten().map(KahanSum::total),
+            Self::Sum(sums) => sums.total(index),
             Self::Avg(states) => states.get(index).copied().flatten().map(Mean::value),
             Self::Count(counts) => {
                 let count = *counts.get(index)?;
@@ -212,14 +268,26 @@ impl Accumulator {
 
 /// Finds groups by labels.
 #[derive(Default)]
-pub(super) struct Groups(HashMap<Labels, usize>);
+pub(super) struct Groups {
+    numbers: HashMap<Box<[u8]>, usize>,
+    /// The labels of the group that is looked for, each text after its length.
+    key: Vec<u8>,
+}
 
 impl Groups {
-    /// The number of the group and whether it is new.
-    pub(super) fn find(&mut self, labels: Labels) -> (usize, bool) {
-        let next = self.0.len();
-        let number = *self.0.entry(labels).or_insert(next);
-        (number, number == next)
+    /// The number of the group to which a series belongs, and its labels where it is new.
+    pub(super) fn find(&mut self, plan: &AggregatePlan, labels: &Labels) -> (usize, Option<Labels>) {
+        self.key.clear();
+        for text in labels.iter().filter(|(name, _)| plan.groups_by(name)).flat_map(|(name, value)| [name, value]) {
+            self.key.extend_from_slice(&text.len().to_le_bytes());
+            self.key.extend_from_slice(text.as_bytes());
+        }
+        if let Some(number) = self.numbers.get(self.key.as_slice()) {
+            return (*number, None);
+        }
+        let number = self.numbers.len();
+        self.numbers.insert(self.key.as_slice().into(), number);
+        (number, Some(plan.group_labels(labels)))
     }
 }
 
@@ -245,11 +313,10 @@ impl Evaluator<'_> {
         let mut groups = Groups::default();
         let mut states: Vec<Group> = Vec::new();
         let mut memory = self.budget.reservation();
-        self.vector(&plan.input, grid, &mut |series| {
-            let labels = plan.group_labels(&series.labels);
-            let (number, is_new) = groups.find(labels.clone());
-            if is_new {
-                memory.grow(Accumulator::step_bytes(plan.op).saturating_mul(grid.steps) + labels.byte_len())?;
+        let mut fold = |series: EvalSeries| {
+            let (number, labels) = groups.find(plan, &series.labels);
+            if let Some(labels) = labels {
+                memory.grow(Accumulator::step_bytes(plan.op).saturating_mul(grid.steps) + 2 * labels.byte_len())?;
                 let accumulator = Accumulator::new(plan.op, grid.steps);
                 states.push(Group {
                     labels,
@@ -266,7 +333,12 @@ impl Evaluator<'_> {
             let Some(group) = states.get_mut(number) else { return Ok(()) };
             self.fold_series(plan, group, &series);
             Ok(())
-        })?;
+        };
+        if plan.groups_by(METRIC_NAME) {
+            self.vector(&plan.input, grid, &mut fold)?;
+        } else {
+            self.vector_without_names(&plan.input, grid, &mut fold)?;
+        }
         for mut group in states {
             let mut column = Column::new(grid.steps);
             for index in 0..grid.steps {
@@ -451,10 +523,39 @@ mod tests {
 
     #[test]
     fn groups_are_numbered_in_the_order_of_their_first_series() {
+        let plan = AggregatePlan {
+            op: AggregateOp::Sum,
+            input: Box::new(crate::plan::VectorPlan::Empty),
+            input_span: crate::Span::default(),
+            span: crate::Span::default(),
+            param: None,
+            value_label: None,
+            grouping: vec!["a".into(), "b".into()],
+            is_without: false,
+        };
         let mut groups = Groups::default();
-        let labels = |value: &str| Labels::from_pairs([("a", value)]);
-        assert_eq!(groups.find(labels("x")), (0, true));
-        assert_eq!(groups.find(labels("y")), (1, true));
-        assert_eq!(groups.find(labels("x")), (0, false));
+        let mut find = |pairs: &[(&str, &str)]| groups.find(&plan, &Labels::from_pairs(pairs.iter().copied()));
+        assert_eq!(find(&[("a", "x"), ("c", "1")]), (0, Some(Labels::from_pairs([("a", "x")]))));
+        assert_eq!(find(&[("b", "x")]), (1, Some(Labels::from_pairs([("b", "x")]))));
+        assert_eq!(find(&[("a", "x"), ("c", "2")]), (0, None));
+    }
+
+    #[test]
+    fn columns_add_up_as_single_values_do() {
+        let values = [1e100, -0.0, 1.0, f64::NAN, f64::INFINITY, -1e100, 0.1];
+        let (mut columns, mut single) = (Sums::new(70), Sums::new(70));
+        for round in 0..9_usize {
+            let mut column = Column::new(70);
+            for index in (0..70).filter(|index| round % 3 != 0 || index % 5 != round) {
+                let value = values[(index * 3 + round) % values.len()];
+                column.set(index, value);
+                single.add(index, value);
+            }
+            columns.add_column(&column);
+        }
+        // The bits of NaN depend on the order of its operands.
+        let bits = |total: f64| if total.is_nan() { u64::MAX } else { total.to_bits() };
+        let bits = |sums: &Sums| (0..70).map(|index| sums.total(index).map(bits)).collect::<Vec<_>>();
+        assert_eq!(bits(&columns), bits(&single));
     }
 }

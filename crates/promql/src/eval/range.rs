@@ -13,11 +13,11 @@ use storage::Samples;
 use crate::annotations::Note;
 use crate::ast::RangeMode;
 use crate::error::EvalError;
-use crate::eval::kernels::Call;
+use crate::eval::kernels::{Call, RateWindows};
 use crate::eval::map::Equals;
 use crate::eval::series::{Column, EvalSeries, Grid, NO_INPUT, Point};
 use crate::eval::{Evaluator, ScalarColumn, Sink};
-use crate::plan::{RangeFunction, RangeInput, RangePlan, ScalarArg};
+use crate::plan::{RangeFunction, RangeInput, RangePlan, ScalarArg, VectorPlan};
 use crate::span::Span;
 
 /// The samples of one series.
@@ -111,6 +111,13 @@ impl Run {
     }
 
     fn find_drops(&mut self) {
+        let later = self.values.get(1..).unwrap_or_default();
+        // Most runs have none: all pairs are looked at without a branch.
+        let falls = self.values.iter().zip(later).fold(false, |falls, (before, next)| falls | (next < before));
+        self.drops.clear();
+        if !falls && self.starts.is_empty() {
+            return;
+        }
         let pairs = self.values.windows(2).enumerate();
         let is_drop = |(at, pair): &(usize, &[f64])| {
             matches!(pair, [a, b] if b < a) || is_restart_between(&self.times, &self.starts, *at)
@@ -195,6 +202,22 @@ pub(super) struct RunSeries<'a> {
     pub(super) newest: Option<i64>,
 }
 
+impl RangeFunction {
+    const fn keeps_name(self) -> bool {
+        matches!(self, Self::FirstOverTime | Self::LastOverTime)
+    }
+}
+
+impl RangePlan {
+    /// Whether all series have the same metric name.
+    fn has_one_name(&self) -> bool {
+        match &self.input {
+            RangeInput::Selector(selector) => selector.has_fixed_name(),
+            RangeInput::Subquery(subquery) => subquery.inner.has_one_name(),
+        }
+    }
+}
+
 impl Evaluator<'_> {
     /// Reads the series of a range, with what `anchored` and `smoothed` see outside of it.
     pub(super) fn runs(&self, plan: &RangePlan, grid: Grid, sink: &mut RunSink<'_>) -> Result<(), EvalError> {
@@ -241,26 +264,47 @@ impl Evaluator<'_> {
         grid: Grid,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
-        let keeps_name = matches!(function, RangeFunction::FirstOverTime | RangeFunction::LastOverTime);
-        let mut scalars = Vec::with_capacity(args.len());
-        for arg in args {
-            scalars.push(self.scalar(&arg.plan, grid)?);
-        }
-        let has_one_name = match &plan.input {
-            RangeInput::Selector(selector) => selector.has_fixed_name(),
-            RangeInput::Subquery(subquery) => subquery.inner.has_one_name(),
-        };
-        if keeps_name {
+        let scalars = self.range_scalars(args, grid)?;
+        if function.keeps_name() {
             return self.range_series(function, plan, &scalars, args_span, grid, sink);
         }
-        self.dropping_names(has_one_name, Equals::Refuse, sink, &mut |sink| {
+        self.dropping_names(plan.has_one_name(), Equals::Refuse, sink, &mut |sink| {
             self.range_series(function, plan, &scalars, args_span, grid, &mut |series| {
                 sink(EvalSeries { drop_name: true, ..series })
             })
         })
     }
 
-    fn range_series(
+    fn range_scalars(&self, args: &[ScalarArg], grid: Grid) -> Result<Vec<ScalarColumn>, EvalError> {
+        args.iter().map(|arg| self.scalar(&arg.plan, grid)).collect()
+    }
+
+    /// The series of a plan for a sink that does not look at metric names: where dropping them cannot make
+    /// two series equal, they stay, which spares a label set for each series.
+    pub(super) fn vector_without_names(
+        &self,
+        plan: &VectorPlan,
+        grid: Grid,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        match plan {
+            VectorPlan::Range { function, input, args, args_span }
+                if !function.keeps_name()
+                    && input.has_one_name()
+                    && !self.features.delayed_name_removal
+                    && !self.features.type_and_unit_labels
+                    && grid.steps > 0 =>
+            {
+                self.check_alive()?;
+                self.check_grid(grid)?;
+                let scalars = self.range_scalars(args, grid)?;
+                self.range_series(*function, input, &scalars, *args_span, grid, sink)
+            }
+            _ => self.vector(plan, grid, sink),
+        }
+    }
+
+    pub(super) fn range_series(
         &self,
         function: RangeFunction,
         plan: &RangePlan,
@@ -269,20 +313,25 @@ impl Evaluator<'_> {
         grid: Grid,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
+        use RangeFunction::{Delta, Increase, Irate, Rate, Resets};
+        let mut windows = RateWindows::default();
+        let mut memory = self.budget.reservation();
+        let can_fuse = plan.mode() == RangeMode::Plain
+            && matches!(function, Rate | Increase | Delta)
+            && grid.steps <= RateWindows::MAX_STEPS;
+        if can_fuse {
+            memory.grow(RateWindows::byte_len_for(grid.steps))?;
+        }
         self.runs(plan, grid, &mut |series| {
-            use RangeFunction::{Delta, Increase, Irate, Rate, Resets};
             if !(self.features.start_timestamps && matches!(function, Rate | Increase | Irate | Resets)) {
                 series.run.forget_starts();
             }
             if matches!(function, Rate | Increase) {
                 series.run.find_drops();
             }
-            let is_fused = plan.mode() == RangeMode::Plain
-                && matches!(function, Rate | Increase | Delta)
-                && series.run.histograms.is_empty()
-                && series.run.starts.is_empty();
+            let is_fused = can_fuse && series.run.histograms.is_empty() && series.run.starts.is_empty();
             let (column, newest) = if is_fused {
-                self.float_rates(series.run, plan, grid, (function != Delta, function == Rate))?
+                self.float_rates(series.run, plan, grid, (function != Delta, function == Rate), &mut windows)?
             } else {
                 let metric = series.labels.metric_name().unwrap_or_default();
                 self.step_by_step(function, plan, series.run, Context { grid, scalars, args_span, metric })?

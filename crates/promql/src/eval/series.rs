@@ -82,6 +82,16 @@ impl Column {
         Self { values: vec![0.0; steps], present: vec![0; steps.div_ceil(64)], histograms: Vec::new() }
     }
 
+    /// A column of floats: a value for each step, and a bit for each that counts.
+    pub(crate) const fn from_parts(values: Vec<f64>, present: Vec<u64>) -> Self {
+        Self { values, present, histograms: Vec::new() }
+    }
+
+    /// The floats of 64 steps (fewer at the end), with a bit for each that is present.
+    pub(crate) fn words(&self) -> impl Iterator<Item = (&[f64], u64)> {
+        self.values.chunks(64).zip(self.present.iter().copied())
+    }
+
     pub(crate) const fn steps(&self) -> usize {
         self.values.len()
     }

@@ -110,8 +110,8 @@ impl Evaluator<'_> {
         let mut groups = Groups::default();
         let mut members: Vec<Vec<usize>> = Vec::new();
         for (place, series) in collected.series.iter().enumerate() {
-            let (number, is_new) = groups.find(plan.group_labels(&series.labels));
-            if is_new {
+            let (number, new) = groups.find(plan, &series.labels);
+            if new.is_some() {
                 members.push(Vec::new());
             }
             if let Some(group) = members.get_mut(number) {

@@ -157,41 +157,59 @@ fn read_histograms(reader: &mut Reader<'_>, count: usize) -> Result<Vec<(usize, 
 
 /// Columns that a reader keeps because the next one may build on them: the buckets of a few histograms in
 /// some segments. Together at most a megabyte.
-const KEPT_COLUMNS: usize = 64;
+const KEPT_COLUMNS: usize = 128;
 
 /// Longer columns are not kept.
-const MAX_KEPT_ROWS: usize = 2048;
+const MAX_KEPT_ROWS: usize = 1024;
 
 /// A chunk among all: segment and number.
 pub(crate) type ChunkId = (u64, u32);
+
+/// A column that was read.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Chunk and column.
+    of: Option<(ChunkId, usize)>,
+    values: Vec<f64>,
+}
 
 /// Room that is reused between columns.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     integers: Vec<u64>,
     values: Vec<f64>,
-    kept: Vec<(ChunkId, usize, Vec<f64>)>,
-    next_kept: usize,
+    /// Each column has one place where it may be kept; neighbours in a few chunks do not meet.
+    kept: Vec<Kept>,
 }
 
 impl Scratch {
-    fn kept(&self, chunk: Option<ChunkId>, column: usize) -> Option<&Vec<f64>> {
-        let chunk = chunk?;
-        self.kept.iter().find(|(id, at, _)| *id == chunk && *at == column).map(|(_, _, values)| values)
+    fn place(chunk: ChunkId, column: usize) -> usize {
+        // Only spreads: the bits above do not matter.
+        let spread = (chunk.0 as usize).wrapping_mul(53).wrapping_add((chunk.1 as usize).wrapping_mul(29));
+        spread.wrapping_add(column) % KEPT_COLUMNS
+    }
+
+    /// Takes a kept column out; [`put_back`](Self::put_back) returns it.
+    fn take(&mut self, chunk: ChunkId, column: usize) -> Option<Vec<f64>> {
+        let kept = self.kept.get_mut(Self::place(chunk, column))?;
+        kept.of.take_if(|of| *of == (chunk, column)).map(|_| std::mem::take(&mut kept.values))
+    }
+
+    fn put_back(&mut self, chunk: ChunkId, column: usize, values: Vec<f64>) {
+        if let Some(kept) = self.kept.get_mut(Self::place(chunk, column)) {
+            *kept = Kept { of: Some((chunk, column)), values };
+        }
     }
 
     /// Keeps the column that was read last.
     fn keep(&mut self, chunk: Option<ChunkId>, column: usize) {
         let Some(chunk) = chunk.filter(|_| self.values.len() <= MAX_KEPT_ROWS) else { return };
-        if self.kept.len() < KEPT_COLUMNS {
-            self.kept.push((chunk, column, self.values.clone()));
-            return;
+        if self.kept.is_empty() {
+            self.kept.resize_with(KEPT_COLUMNS, Kept::default);
         }
-        let at = self.next_kept % KEPT_COLUMNS;
-        self.next_kept = at + 1;
-        if let Some((id, place, values)) = self.kept.get_mut(at) {
-            (*id, *place) = (chunk, column);
-            values.clone_from(&self.values);
+        if let Some(kept) = self.kept.get_mut(Self::place(chunk, column)) {
+            kept.of = Some((chunk, column));
+            kept.values.clone_from(&self.values);
         }
     }
 }
@@ -281,21 +299,25 @@ impl<'a> ChunkView<'a> {
         let present = if flags & PRESENCE == 0 { None } else { Some(read_runs(&mut reader, self.rows)?) };
         let count = present.as_ref().map_or(self.rows, Vec::len);
         let histograms = if flags & HISTOGRAMS == 0 { Vec::new() } else { read_histograms(&mut reader, count)? };
-        let before = if flags & RELATED == 0 {
-            Vec::new()
-        } else if let Some(kept) = column.checked_sub(1).and_then(|before| scratch.kept(id, before)) {
-            kept.clone()
-        } else {
-            self.related(column, 0, scratch)?
-        };
         scratch.values.clear();
-        floats::read(&mut reader, flags, count, &before, &mut scratch.values, &mut scratch.integers)?;
+        if flags & RELATED == 0 {
+            floats::read(&mut reader, flags, count, &[], &mut scratch.values, &mut scratch.integers)?;
+        } else {
+            let base = id.zip(column.checked_sub(1));
+            let kept = base.and_then(|(id, before)| scratch.take(id, before));
+            let is_kept = kept.is_some();
+            let before = kept.map_or_else(|| self.related(column, 0, scratch), Ok)?;
+            floats::read(&mut reader, flags, count, &before, &mut scratch.values, &mut scratch.integers)?;
+            if let Some((id, column)) = base.filter(|_| is_kept) {
+                scratch.put_back(id, column, before);
+            }
+        }
         if flags & (PRESENCE | HISTOGRAMS) == 0 {
             scratch.keep(id, column);
         }
         let values = &scratch.values;
         if present.is_none() && histograms.is_empty() {
-            into.timestamps.extend((from..to).map(|row| self.times.get(row)));
+            self.times.extend(from, to, &mut into.timestamps);
             into.values.extend_from_slice(values.get(from..to).ok_or(Corrupt("ends early"))?);
             return Ok(());
         }

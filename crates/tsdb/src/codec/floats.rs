@@ -230,6 +230,13 @@ fn add(differences: &mut [f64], before: &[f64], scale: u8) -> Result<(), Corrupt
     if differences.len() != before.len() {
         return Err(Corrupt("column before has other rows"));
     }
+    if scale == 0 {
+        // Integers that are exact as floats add up exactly.
+        for (difference, before) in differences.iter_mut().zip(before) {
+            *difference += before;
+        }
+        return Ok(());
+    }
     for (difference, before) in differences.iter_mut().zip(before) {
         *difference = from_decimal(nearest(*before, scale).wrapping_add(*difference as i64), scale);
     }

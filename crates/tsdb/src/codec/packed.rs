@@ -111,6 +111,69 @@ pub(super) fn read(reader: &mut Reader<'_>, count: usize, into: &mut Vec<u64>) -
     Ok(())
 }
 
+/// The widths of counters and gauges: for each there is a loop of its own, without a branch.
+const NARROW: u32 = 16;
+
+/// Bytes of a block of the widest narrow integers, and as many behind it as a load may reach.
+const NARROW_LEN: usize = BLOCK * NARROW as usize / 8 + 8;
+
+fn unpack<const WIDTH: usize>(bytes: &[u8; NARROW_LEN], block: &mut [u64; BLOCK]) {
+    let mask = (1_u64 << WIDTH) - 1;
+    for (at, value) in block.iter_mut().enumerate() {
+        let bit = at * WIDTH;
+        let word = bytes.get(bit / 8..).and_then(<[u8]>::first_chunk).map_or(0, |word| u64::from_le_bytes(*word));
+        *value = word >> (bit % 8) & mask;
+    }
+}
+
+/// Unpacks a block; what is behind the end of `bytes` is zero.
+fn unpack_narrow(bytes: &[u8], width: u32, block: &mut [u64; BLOCK]) {
+    let mut padded = [0; NARROW_LEN];
+    if let Some(room) = padded.get_mut(..bytes.len()) {
+        room.copy_from_slice(bytes);
+    }
+    match width {
+        1 => unpack::<1>(&padded, block),
+        2 => unpack::<2>(&padded, block),
+        3 => unpack::<3>(&padded, block),
+        4 => unpack::<4>(&padded, block),
+        5 => unpack::<5>(&padded, block),
+        6 => unpack::<6>(&padded, block),
+        7 => unpack::<7>(&padded, block),
+        8 => unpack::<8>(&padded, block),
+        9 => unpack::<9>(&padded, block),
+        10 => unpack::<10>(&padded, block),
+        11 => unpack::<11>(&padded, block),
+        12 => unpack::<12>(&padded, block),
+        13 => unpack::<13>(&padded, block),
+        14 => unpack::<14>(&padded, block),
+        15 => unpack::<15>(&padded, block),
+        _ => unpack::<16>(&padded, block),
+    }
+}
+
+fn unpack_wide(bytes: &[u8], width: u32, count: usize, into: &mut Vec<u64>) {
+    // Eight bytes behind the longest block, so that each load is whole.
+    let mut padded = [0_u8; BLOCK * 8 + 16];
+    if let Some(room) = padded.get_mut(..bytes.len()) {
+        room.copy_from_slice(bytes);
+    }
+    let load = |at: usize| {
+        padded.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes: &[u8; 8]| u64::from_le_bytes(*bytes))
+    };
+    let mask = mask(width);
+    let mut bit = 0_usize;
+    for _ in 0..count {
+        let (at, shift) = (bit / 8, (bit % 8) as u32);
+        let mut value = load(at) >> shift;
+        if width + shift > 64 {
+            value |= load(at + 8).unbounded_shl(64 - shift);
+        }
+        into.push(value & mask);
+        bit += width as usize;
+    }
+}
+
 fn read_block(reader: &mut Reader<'_>, count: usize, into: &mut Vec<u64>) -> Result<(), Corrupt> {
     let header = reader.byte()?;
     let width = u32::from(header & !EXCEPTIONS);
@@ -121,24 +184,12 @@ fn read_block(reader: &mut Reader<'_>, count: usize, into: &mut Vec<u64>) -> Res
     let base = into.len();
     if width == 0 {
         into.resize(base + count, 0);
+    } else if width <= NARROW {
+        let mut block = [0; BLOCK];
+        unpack_narrow(bytes, width, &mut block);
+        into.extend_from_slice(block.get(..count).unwrap_or_default());
     } else {
-        // Eight bytes behind the longest block, so that each load is whole.
-        let mut padded = [0_u8; BLOCK * 8 + 16];
-        padded[..bytes.len()].copy_from_slice(bytes);
-        let load = |at: usize| {
-            padded.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes: &[u8; 8]| u64::from_le_bytes(*bytes))
-        };
-        let mask = mask(width);
-        let mut bit = 0_usize;
-        for _ in 0..count {
-            let (at, shift) = (bit / 8, (bit % 8) as u32);
-            let mut value = load(at) >> shift;
-            if width + shift > 64 {
-                value |= load(at + 8).unbounded_shl(64 - shift);
-            }
-            into.push(value & mask);
-            bit += width as usize;
-        }
+        unpack_wide(bytes, width, count, into);
     }
     if header & EXCEPTIONS != 0 {
         for _ in 0..reader.byte()? {

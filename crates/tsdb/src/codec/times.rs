@@ -84,6 +84,21 @@ impl Times {
         }
     }
 
+    /// Appends the timestamps from one place up to another.
+    pub(super) fn extend(&self, from: usize, to: usize, into: &mut Vec<i64>) {
+        match self {
+            Self::Regular { step, .. } => {
+                let mut next = self.get(from);
+                into.extend((from..to).map(|_| {
+                    let at = next;
+                    next = next.wrapping_add(*step);
+                    at
+                }));
+            }
+            Self::Listed(times) => into.extend_from_slice(times.get(from..to).unwrap_or_default()),
+        }
+    }
+
     pub(super) const fn len(&self) -> usize {
         match self {
             Self::Regular { count, .. } => *count,
@@ -121,6 +136,9 @@ mod tests {
         put(&mut out, times);
         let back = read(&out, times.len()).unwrap();
         assert_eq!((0..back.len()).map(|index| back.get(index)).collect::<Vec<_>>(), times);
+        let mut part = vec![7];
+        back.extend(times.len() / 3, times.len(), &mut part);
+        assert_eq!(part.split_off(1), times[times.len() / 3..]);
         for at in times {
             assert_eq!(back.count_before(*at), times.partition_point(|time| time < at));
         }

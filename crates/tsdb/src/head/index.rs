@@ -86,7 +86,8 @@ const fn mix(hash: u64, id: u32) -> u64 {
     (hash ^ id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
-fn hash_set(pairs: &[u32]) -> u64 {
+/// The hash of a set of pairs, as numbers that the process hands out itself.
+pub(crate) fn hash_set(pairs: &[u32]) -> u64 {
     pairs.iter().fold(0x51_7c_c1_b7, |hash, id| mix(hash, *id))
 }
 
@@ -225,6 +226,17 @@ impl Index {
             let pair = &self.pairs[*pair as usize];
             (pair.name, pair.value)
         })
+    }
+
+    /// The labels of a series, as numbers of pairs.
+    pub(crate) fn pairs_of(&self, series: u32) -> &[u32] {
+        self.set(series)
+    }
+
+    /// Name and value of a pair; empty for an unknown one.
+    pub(crate) fn pair_text(&self, pair: u32) -> (&str, &str) {
+        let pair = self.pairs.get(pair as usize);
+        pair.map_or(("", ""), |pair| (self.symbol(pair.name), self.symbol(pair.value)))
     }
 
     /// The text of a symbol.

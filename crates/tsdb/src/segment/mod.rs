@@ -177,7 +177,8 @@ impl Segment {
         Ok((low < self.symbol_count() as u32 && self.symbol(low)? == text).then_some(low))
     }
 
-    fn pair_count(&self) -> usize {
+    /// Number of pairs of name and value.
+    pub(crate) fn pair_count(&self) -> usize {
         word(self.section(2), 0) as usize
     }
 
@@ -188,7 +189,7 @@ impl Segment {
     }
 
     /// Name and value of a pair.
-    fn pair_text(&self, pair: u32) -> Result<(&str, &str), Corrupt> {
+    pub(crate) fn pair_text(&self, pair: u32) -> Result<(&str, &str), Corrupt> {
         if pair as usize >= self.pair_count() {
             return Err(Corrupt("pair is out of range"));
         }

@@ -17,6 +17,7 @@ mod rate;
 mod regression;
 
 pub(super) use extended::extended_samples;
+pub(super) use fused::RateWindows;
 pub(super) use histograms::{HistogramMean, ResetHints};
 
 use crate::annotations::Note;

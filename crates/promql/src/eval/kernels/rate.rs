@@ -13,6 +13,7 @@ use crate::eval::series::Made;
 const EXTRAPOLATION_LIMIT: f64 = 1.1;
 
 /// The ends of a run within its range, in seconds.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
     pub(super) to_start: f64,
     pub(super) to_end: f64,
@@ -30,13 +31,17 @@ impl Ends {
         Self { to_start: seconds(start, first), to_end: seconds(last, end), sampled, mean_distance }
     }
 
+    /// How far the start is extrapolated.
+    #[inline]
+    pub(super) fn start_reach(&self) -> f64 {
+        if self.to_start >= self.mean_distance * EXTRAPOLATION_LIMIT { self.mean_distance / 2.0 } else { self.to_start }
+    }
+
     /// By how much the change between the ends grows to cover the range. `zero_after` is the share of the
     /// sampled time after which, going back, a counter would be at zero.
     #[inline]
     pub(super) fn factor(mut self, zero_after: Option<f64>) -> f64 {
-        if self.to_start >= self.mean_distance * EXTRAPOLATION_LIMIT {
-            self.to_start = self.mean_distance / 2.0;
-        }
+        self.to_start = self.start_reach();
         if let Some(share) = zero_after {
             let to_zero = self.sampled * share;
             if to_zero < self.to_start {
