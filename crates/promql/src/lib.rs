@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`parse`]: text to a checked tree with places ([`ast`]); `Display` prints it canonically,
-//!   [`pretty`] over several lines.
+//!   [`pretty()`] over several lines.
 //! - [`Engine`]: evaluates expressions over a [`storage::Queryable`].
 //! - [`testing`]: the runner of `.test` scripts.
 //! - [`completion`]: what may stand at a place in an expression that is being typed.
