@@ -1,7 +1,7 @@
 //! Rule files on disk: patterns to paths, paths to groups.
 //!
 //! - [`expand`]: `*`, `?` and `[…]` in any part of a path, as Go's `filepath.Glob`.
-//! - [`load`]: a file to its groups, or to all that is wrong with it.
+//! - [`load()`]: a file to its groups, or to all that is wrong with it.
 //!
 //! Rule: what matches is sorted, so that the order of groups does not depend on the file system.
 
