@@ -32,6 +32,8 @@ pub enum Stage {
     Workers,
     /// Reads and computes: scrape, rules.
     Engine,
+    /// Tells others what rules found: notifier, after the rules have said their last.
+    Notify,
     /// Keeps the data: last, so that nothing is lost.
     Storage,
 }
@@ -49,7 +51,7 @@ impl StopTimeouts {
     const fn of(self, stage: Stage) -> Duration {
         match stage {
             Stage::Ingress | Stage::Workers => self.requests,
-            Stage::Control | Stage::Engine | Stage::Storage => self.others,
+            Stage::Control | Stage::Engine | Stage::Notify | Stage::Storage => self.others,
         }
     }
 }

@@ -1,4 +1,5 @@
 mod pages;
+mod remote;
 mod server;
 
 use std::fmt::Write as _;

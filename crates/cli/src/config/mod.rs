@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use promql::Features;
 use rules::RuleGroup;
+use rules::notifier::AlertingConfig;
 use scrape::JobConfig;
 
 pub use self::files::Patterns;
@@ -58,6 +59,8 @@ pub struct ServerConfig {
     pub jobs: Vec<JobConfig>,
     /// Rules, in the order of their files.
     pub rule_groups: Vec<RuleGroup>,
+    /// Who is told of alerts.
+    pub alerting: AlertingConfig,
     /// How long and how much is stored.
     pub storage: StorageConfig,
     /// Keys that are right and have no effect here, and files that are named and not there.

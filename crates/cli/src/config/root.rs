@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use discovery::DecodeContext;
+use rules::notifier::alerting_config;
 use scrape::{JobConfig, ScrapeDefaults, scrape_config};
 use yaml::decoders::list;
 use yaml::{Errors, Fields, Node, Report};
@@ -32,6 +33,9 @@ pub(super) fn read(
             config.patterns.scrape_files = patterns(fields, "scrape_config_files", folder);
             config.jobs = jobs(fields, &config.global.scrape, folder, names);
             config.storage = fields.or("storage", storage, config.storage);
+            let context = DecodeContext { directory: folder, others: &[] };
+            let alerting = fields.optional("alerting", |node, report| alerting_config(node, report, &context));
+            config.alerting = alerting.unwrap_or_default();
             other_sections(fields, name, &mut config.notes);
             Some(())
         })
@@ -76,7 +80,6 @@ fn jobs(
 
 /// Sections that are not served, and those without effect.
 fn other_sections(fields: &mut Fields<'_, '_>, file: &str, notes: &mut Vec<Note>) {
-    fields.unsupported("alerting", "alerts are not sent yet");
     fields.unsupported("remote_write", "samples are not sent yet");
     fields.unsupported("remote_read", "other storages are not asked; query them where they are");
     fields.unsupported("tracing", "traces are not sent");

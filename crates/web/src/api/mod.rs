@@ -17,6 +17,7 @@ mod lifecycle;
 mod metadata;
 mod query;
 pub(crate) mod relabel;
+mod remote;
 pub(crate) mod rules;
 pub(crate) mod status;
 pub(crate) mod targets;
@@ -33,7 +34,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use datamodel::registry::RegisterError;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 pub use self::autoscaling::StatusReceiver;
 use crate::error::{ApiError, ErrorType};
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: WebMetrics,
     /// Changes of the storage: one at a time.
     changes: Mutex<()>,
+    /// Remote writes: a bounded number at a time.
+    writes: Semaphore,
     /// Whether the end was asked for.
     quits: AtomicBool,
 }
@@ -87,7 +90,15 @@ impl Api {
         let ApiOptions { max_concurrency, max_queued, .. } = parts.options;
         let metrics = WebMetrics::new(&parts.registry, max_concurrency, &parts.readiness)?;
         let gate = Gate::new(max_concurrency, max_queued, metrics.active_queries.clone());
-        Ok(Self(Arc::new(Shared { parts, gate, metrics, changes: Mutex::default(), quits: AtomicBool::new(false) })))
+        let writes = Semaphore::new(remote::MAX_CONCURRENT_WRITES);
+        Ok(Self(Arc::new(Shared {
+            parts,
+            gate,
+            metrics,
+            changes: Mutex::default(),
+            writes,
+            quits: AtomicBool::new(false),
+        })))
     }
 
     /// The endpoints. Other routers can be merged with it; it brings the fallback for everything else.
@@ -127,6 +138,8 @@ fn queries() -> Router<Arc<Shared>> {
         .route("/api/v1/label/{name}/values", get(metadata::label_values))
         .route("/api/v1/metadata", get(families::metadata))
         .route("/api/v1/targets/metadata", get(families::of_targets))
+        .route("/api/v1/read", post(remote::read))
+        .route("/api/v1/write", post(remote::write))
         .route("/federate", get(federate::federate))
 }
 
@@ -189,16 +202,14 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request<Body>, next
 }
 
 /// Endpoints of Prometheus that are not served.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 7] = [
     "/api/v1/features",
     "/api/v1/notifications/live",
     "/api/v1/openapi.yaml",
     "/api/v1/otlp/v1/metrics",
-    "/api/v1/read",
     "/api/v1/scrape_pools/config",
     "/api/v1/status/self_metrics",
     "/api/v1/status/tsdb/blocks",
-    "/api/v1/write",
 ];
 
 async fn not_served(request: Request<Body>) -> ApiError {

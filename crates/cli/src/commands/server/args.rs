@@ -112,9 +112,6 @@ pub(super) struct StorageArgs {
     /// Samples in an answer to one remote read.
     #[arg(long = "storage.remote.read-sample-limit", default_value_t = web::DEFAULT_READ_SAMPLE_LIMIT)]
     pub(super) read_sample_limit: usize,
-    /// How long the end waits for samples that wait for a remote storage.
-    #[arg(long = "storage.remote.flush-deadline", default_value = "1m", value_parser = parse_duration)]
-    pub(super) flush_deadline: Duration,
 }
 
 /// Flags of queries.

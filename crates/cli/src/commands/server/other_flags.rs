@@ -22,13 +22,13 @@ use Fate::{Noted, Refused};
 
 const BLOCKS: &str = "our storage has no blocks of two hours; it seals and merges by itself";
 const GO: &str = "there is no Go runtime here";
-const AGENT: &str = "there is no agent mode; `remote_write` works in the server";
+const AGENT: &str = "there is no agent mode, and samples are not sent to other storages";
 const CONSOLES: &str = "console templates are not served";
 const OTLP: &str = "the OTLP receiver is not served; use remote write";
 
 /// Flag without dashes, whether it takes a value, what becomes of it.
 #[rustfmt::skip]
-const FLAGS: [(&str, bool, Fate); 36] = [
+const FLAGS: [(&str, bool, Fate); 37] = [
     ("agent", false, Refused(AGENT)),
     ("auto-gomaxprocs", false, Noted(GO)),
     ("no-auto-gomaxprocs", false, Noted(GO)),
@@ -45,6 +45,7 @@ const FLAGS: [(&str, bool, Fate); 36] = [
     ("storage.agent.retention.min-time", true, Refused(AGENT)),
     ("storage.agent.retention.max-time", true, Refused(AGENT)),
     ("storage.agent.no-lockfile", false, Refused(AGENT)),
+    ("storage.remote.flush-deadline", true, Noted("samples are not sent to other storages")),
     ("storage.remote.read-concurrent-limit", true, Noted("remote reads count among the queries of `--query.max-concurrency`")),
     ("storage.remote.read-max-bytes-in-frame", true, Noted("remote reads are answered as samples, without frames")),
     ("storage.tsdb.allow-overlapping-blocks", false, Noted("overlapping data are always taken")),
@@ -78,10 +79,10 @@ const FEATURES: [(&str, Fate); 24] = [
     ("delayed-compaction", Noted(BLOCKS)),
     ("expand-external-labels", Noted("it is the default since 3.0, and here")),
     ("exemplar-storage", Noted("exemplars are kept as `storage.exemplars` says")),
-    ("extra-scrape-metrics", Refused("the extra series of scrapes are not written")),
+    ("extra-scrape-metrics", Refused("set `extra_scrape_metrics: true` in the section `global` of the configuration")),
     ("memory-snapshot-on-shutdown", Noted("a restart takes less than a second without one")),
     ("metadata-wal-records", Refused("metadata are kept in memory only")),
-    ("native-histograms", Noted("native histograms are always kept")),
+    ("native-histograms", Noted("native histograms are kept where they come by remote write; scrapes ask for text")),
     ("new-service-discovery-manager", Noted("it is the default since 3.0, and here")),
     ("no-default-scrape-port", Noted("it is the default since 3.0, and here")),
     ("old-ui", Refused("there is one set of pages")),
@@ -184,7 +185,7 @@ mod tests {
         let error = given(&["--agent"]).check().unwrap_err().to_string();
         assert_eq!(
             error,
-            "flag `--agent` is not supported: there is no agent mode; `remote_write` works in the server"
+            "flag `--agent` is not supported: there is no agent mode, and samples are not sent to other storages"
         );
     }
 

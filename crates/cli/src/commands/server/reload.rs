@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! SIGHUP ─────┐
-//! /-/reload ──┼─▶ load all files ─▶ check all ─▶ build discoverers ─▶ scrape, rules, storage
+//! /-/reload ──┼─▶ load all files ─▶ check all ─▶ build discoverers ─▶ scrape, rules, notifier, storage
 //! a change ───┘        └─ anything wrong: nothing changes, the last good one stays in force
 //! ```
 //!
@@ -19,6 +19,7 @@ use datamodel::Clock;
 use datamodel::registry::Registry;
 use discovery::{DiscoveryContext, DiscoveryMetrics};
 use rules::RuleGroup;
+use rules::notifier::NotifierHandle;
 use scrape::{Job, JobConfig, ScrapeOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
@@ -70,6 +71,7 @@ impl Lifecycle for ReloadHandle {
 pub(super) struct Reloader {
     source: ConfigSource,
     engine: WiredEngine,
+    notifier: NotifierHandle,
     discovery: DiscoveryContext,
     state: Arc<ConfigState>,
     notifications: web::Notifications,
@@ -90,6 +92,7 @@ pub(super) struct Reloader {
 pub(super) struct ReloaderParts<'a> {
     pub(super) source: ConfigSource,
     pub(super) engine: WiredEngine,
+    pub(super) notifier: NotifierHandle,
     /// Discovery speaks to servers as scraping does.
     pub(super) scrape: ScrapeOptions,
     pub(super) state: Arc<ConfigState>,
@@ -105,8 +108,8 @@ impl Reloader {
     /// up with.
     pub(super) fn new(parts: ReloaderParts<'_>, config: &ServerConfig) -> Result<(Self, ReloadHandle)> {
         let (sender, requests) = mpsc::channel(MAX_WAITING);
-        let ReloaderParts { source, engine, scrape, state, notifications, clock, registry, watch_interval, quit } =
-            parts;
+        let ReloaderParts { source, engine, notifier, scrape, state, notifications, clock, registry, .. } = parts;
+        let (watch_interval, quit) = (parts.watch_interval, parts.quit);
         let discovery = DiscoveryContext {
             client: scrape.client,
             metrics: DiscoveryMetrics::new(registry)?,
@@ -116,6 +119,7 @@ impl Reloader {
         let reloader = Self {
             source,
             engine,
+            notifier,
             discovery,
             state,
             notifications,
@@ -203,8 +207,12 @@ impl Reloader {
         }
         self.note_what_needs_a_restart(&config);
         let jobs = config.jobs.iter().map(|job| self.job(job)).collect::<Result<Vec<_>>>()?;
+        let labels = config.global.external_labels.clone();
+        let notifier = config.alerting.notifier_config(labels, &self.discovery).context("section `alerting`")?;
         // Checked as a whole by the manager before it changes anything, and changed first for that.
         self.engine.scrape.apply(jobs).await?;
+        // Before the rules, so that the first alerts find whom to tell.
+        self.notifier.apply(notifier).await?;
         self.engine.rules.apply(groups(&config)).await?;
         if let Some(max) = config.storage.max_exemplars {
             self.engine.tsdb.set_max_exemplars(max);

@@ -3,7 +3,8 @@
 //! ```text
 //! web ─▶ query engine ─▶ storage ◀─ scrape ◀─ discovery
 //!  │                        ▲ └──▶ rules
-//!  └▶ reloader ─────────────┴ applies a configuration to scrape, rules and storage
+//!  │                             └──▶ notifier ─▶ Alertmanagers
+//!  └▶ reloader ─────────────┴ applies a configuration to scrape, rules, notifier and storage
 //! ```
 //!
 //! Rule: connections are made here, once; no component finds another by itself.
@@ -18,6 +19,7 @@ use datamodel::registry::Registry;
 use datamodel::time::SystemClock;
 use promql::EngineOptions;
 use rules::RuleOptions;
+use rules::notifier::{Notifier, NotifierHandle, NotifierOptions};
 use scrape::ScrapeOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -36,6 +38,10 @@ use crate::wiring::{EngineSettings, WiredEngine, build_info, ended, wire_engine}
 
 /// What requests that run get when the server ends; then they are cut.
 pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(2);
+
+/// What alerts that wait for an Alertmanager get when the server ends; with the grace of requests it stays
+/// below the five seconds of a whole end.
+const NOTIFIER_DRAIN: Duration = Duration::from_secs(2);
 
 /// Builds every component and gives it to the group. Returns the addresses.
 pub(super) async fn wire(
@@ -56,27 +62,24 @@ pub(super) async fn wire(
     let storage = storage_options(&args, &config, &memory);
     let retention = Retention { time: storage.retention_time, size: storage.retention_size };
     let scrape = ScrapeOptions { memory: memory.pool.clone(), ..ScrapeOptions::default() };
+    let notifier = Notifier::new(notifier_options(&args, &external_url), &registry)?;
+    let notifier_handle = notifier.handle();
     let settings = EngineSettings {
         storage,
         storage_flag: "--storage.tsdb.path",
         query: query_options(&args, &flags, &config, &memory),
         scrape: scrape.clone(),
-        rules: RuleOptions {
-            evaluation_interval: config.global.evaluation_interval,
-            query_offset: config.global.rule_query_offset,
-            external_labels: config.global.external_labels.clone(),
-            external_url: external_url.clone(),
-            alert_times: args.rules.times(),
-            ..RuleOptions::default()
-        },
+        rules: rule_options(&args, &config, &external_url, &notifier_handle),
     };
     let engine = wire_engine(settings, &clock, &registry, group).await?;
+    group.add("notifier", Stage::Notify, |token| ended(notifier.run(token)));
 
     let (state, notifications, readiness) =
         (Arc::new(ConfigState::default()), Notifications::default(), Readiness::default());
     let parts = ReloaderParts {
         source,
         engine: engine.clone(),
+        notifier: notifier_handle.clone(),
         scrape,
         state: Arc::clone(&state),
         notifications: notifications.clone(),
@@ -91,6 +94,7 @@ pub(super) async fn wire(
     connect_storage(&mut api, &args, &engine, &clock);
     api.targets = Some(engine.scrape.clone());
     api.rules = Some(engine.rules.clone());
+    api.alertmanagers = Some(Arc::new(Told(notifier_handle)));
     api.lifecycle = args.web.enable_lifecycle.then(|| Arc::new(lifecycle) as Arc<dyn web::Lifecycle>);
     api.notifications = notifications;
     api.readiness = readiness.clone();
@@ -130,6 +134,39 @@ pub(super) async fn wire(
     Ok(addresses)
 }
 
+/// The Alertmanagers as the API shows them.
+struct Told(NotifierHandle);
+
+impl web::Alertmanagers for Told {
+    fn active(&self) -> Vec<String> {
+        self.0.alertmanagers().active
+    }
+
+    fn dropped(&self) -> Vec<String> {
+        self.0.alertmanagers().dropped
+    }
+}
+
+fn rule_options(args: &ServerArgs, config: &ServerConfig, external_url: &str, sink: &NotifierHandle) -> RuleOptions {
+    RuleOptions {
+        evaluation_interval: config.global.evaluation_interval,
+        query_offset: config.global.rule_query_offset,
+        external_labels: config.global.external_labels.clone(),
+        external_url: external_url.to_owned(),
+        alert_times: args.rules.times(),
+        sink: Some(Arc::new(sink.clone())),
+    }
+}
+
+fn notifier_options(args: &ServerArgs, external_url: &str) -> NotifierOptions {
+    NotifierOptions {
+        queue_capacity: args.rules.notification_queue_capacity,
+        batch_size: args.rules.notification_batch_size,
+        drain_timeout: if args.rules.drain_notifications { NOTIFIER_DRAIN } else { Duration::ZERO },
+        external_url: external_url.to_owned(),
+    }
+}
+
 fn query_options(args: &ServerArgs, flags: &Flags, config: &ServerConfig, memory: &MemoryLimit) -> EngineOptions {
     EngineOptions {
         lookback_delta: args.query.lookback_delta,
@@ -160,6 +197,7 @@ fn storage_options(args: &ServerArgs, config: &ServerConfig, memory: &MemoryLimi
 /// What the API shows of the storage, and what it may change.
 fn connect_storage(api: &mut Parts, args: &ServerArgs, engine: &WiredEngine, clock: &Arc<dyn Clock>) {
     api.storage = Some(Arc::new(StorageView::new(engine.tsdb.clone())));
+    api.exemplars = Some(Arc::new(engine.tsdb.clone()));
     if args.web.enable_admin_api {
         api.admin = Some(Arc::new(StorageChanges::new(engine.tsdb.clone(), Arc::clone(clock))));
     }

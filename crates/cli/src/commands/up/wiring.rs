@@ -104,6 +104,7 @@ pub(super) async fn wire(parts: Parts, group: &mut RunGroup) -> Result<Wired> {
     let mut pages = web::Parts::new(wired.queryable, wired.engine, Arc::clone(&clock), registry);
     pages.targets = Some(wired.scrape);
     pages.rules = Some(wired.rules);
+    pages.exemplars = Some(Arc::new(wired.tsdb.clone()));
     pages.storage = Some(Arc::new(StorageView::new(wired.tsdb)));
     pages.autoscaling = Some(status.clone());
     pages.readiness = readiness.clone();
