@@ -4,6 +4,7 @@
 //! - `failures`: workers and supervisor killed.
 //! - `runbook`: what the seed's page shows: metrics, queries, custom metrics.
 //! - `server`: configuration, reload, queries. `server_end`: its ends, orderly and by force.
+//! - `server_peers`: the server among Debian's Prometheus and Alertmanager.
 //! - `bad_input`: clear errors, nothing lost.
 //!
 //! Rule: each test starts its own processes on free ports, and leaves none behind.
@@ -15,3 +16,4 @@ mod runbook;
 mod scaling;
 mod server;
 mod server_end;
+mod server_peers;

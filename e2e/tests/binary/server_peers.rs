@@ -1,0 +1,136 @@
+//! `crescendo server` among real peers: Debian's Prometheus writes to it and reads from it, Debian's Alertmanager
+//! hears of its alerts.
+//!
+//! Rule: without the programs (`make tools`) nothing is compared, which is said in one line and fails in CI.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use e2e::client::Client;
+use e2e::server::{SOON, Server, first_value};
+use e2e::target::Target;
+use e2e::wait;
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+const PAGE: &str = "# TYPE asr_total_requests counter\nasr_total_requests VISITS\n";
+
+/// A program of Debian's, if it is there.
+fn peer(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "no {name} in PATH; `make tools` gets it");
+        println!("not run: no {name} in PATH; `make tools` gets it");
+    }
+    found
+}
+
+/// An address that is free now; the peers cannot tell which one they took.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A running peer that ends with the test.
+struct Peer {
+    web: Client,
+    _process: Child,
+}
+
+async fn start(program: &Path, words: Vec<String>, address: SocketAddr) -> Peer {
+    let mut command = Command::new(program);
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let process = command.spawn().unwrap();
+    let web = Client::new(&format!("http://{address}"));
+    let ready = || async { Ok(web.get("/-/ready").await?.status.as_u16()) };
+    wait::until(&format!("{} is ready", program.display()), SOON, ready, |status| *status == 200).await.unwrap();
+    Peer { web, _process: process }
+}
+
+async fn start_prometheus(program: &Path, folder: &Path, config: &str) -> Peer {
+    let (address, file) = (free_address(), folder.join("peer.yml"));
+    std::fs::write(&file, config).unwrap();
+    let words = vec![
+        format!("--config.file={}", file.display()),
+        format!("--storage.tsdb.path={}", folder.join("peer").display()),
+        format!("--web.listen-address={address}"),
+    ];
+    start(program, words, address).await
+}
+
+/// The values of a range query, series by series.
+async fn values(web: &Client, expression: &str, start: f64, end: f64) -> Value {
+    let expression = e2e::client::encode(expression);
+    let path = format!("/api/v1/query_range?query={expression}&start={start}&end={end}&step=1");
+    web.json(&path).await.unwrap()["data"]["result"].clone()
+}
+
+#[tokio::test]
+async fn prometheus_writes_to_us_and_reads_from_us() {
+    let Some(program) = peer("prometheus") else { return };
+    let target = Target::start(PAGE).await.unwrap();
+    let server = Server::start("", &["--web.enable-remote-write-receiver"]).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n\
+         scrape_configs:\n- {{job_name: asr, static_configs: [{{targets: ['{}']}}]}}\n\
+         remote_write:\n- {{url: '{}/api/v1/write', queue_config: {{batch_send_deadline: 200ms}}}}\n",
+        target.address(),
+        server.web.base(),
+    );
+    let writer = start_prometheus(&program, folder.path(), &config).await;
+    server.until("asr_total_requests", |result| first_value(result).is_some_and(|value| value > 5.0)).await.unwrap();
+    // What has arrived is the same there and here, raw samples with their times.
+    let here = server.web.query("asr_total_requests[1m]", None).await.unwrap();
+    let newest = here[0]["values"].as_array().unwrap().last().unwrap()[0].as_f64().unwrap();
+    let raw = |web: Client| async move { web.query("asr_total_requests[1m]", Some(newest)).await.unwrap() };
+    let (here, there) = (raw(server.web.clone()).await, raw(writer.web.clone()).await);
+    assert!(here[0]["values"].as_array().unwrap().len() > 3, "{here}");
+    assert_eq!(here, there);
+    drop(writer);
+
+    // A second Prometheus has nothing of its own: all that it answers is read from here.
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("remote_read:\n- {{url: '{}/api/v1/read', read_recent: true}}\n", server.web.base());
+    let reader = start_prometheus(&program, folder.path(), &config).await;
+    let (start, end) = (newest.floor() - 10.0, newest.floor());
+    for expression in ["asr_total_requests", "sum by (job) (up)", "count_over_time(asr_total_requests[5s])"] {
+        let (here, there) =
+            (values(&server.web, expression, start, end).await, values(&reader.web, expression, start, end).await);
+        assert!(!here.as_array().unwrap().is_empty(), "{expression}");
+        assert_eq!(here, there, "{expression}");
+    }
+}
+
+#[tokio::test]
+async fn alertmanager_hears_of_our_alerts() {
+    let Some(program) = peer("prometheus-alertmanager") else { return };
+    let (address, folder) = (free_address(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("alertmanager.yml");
+    std::fs::write(&file, "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
+    let words = vec![
+        format!("--config.file={}", file.display()),
+        format!("--storage.path={}", folder.path().join("data").display()),
+        format!("--web.listen-address={address}"),
+        "--cluster.listen-address=".to_owned(),
+    ];
+    let alertmanager = start(&program, words, address).await;
+
+    let own = tempfile::tempdir().unwrap();
+    let rules = "groups: [{name: g, rules: [{alert: Always, expr: vector(1) > 0, labels: {severity: page}}]}]";
+    std::fs::write(own.path().join("rules.yml"), rules).unwrap();
+    let config = format!(
+        "global: {{evaluation_interval: 200ms, external_labels: {{zone: a}}}}\nrule_files: [rules.yml]\n\
+         alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{address}']}}]}}]}}\n"
+    );
+    std::fs::write(own.path().join("prometheus.yml"), config).unwrap();
+    let server = Server::start_in(own, &["--web.external-url=http://asr.example:9090"]).await.unwrap();
+    let asked = || async { alertmanager.web.json("/api/v2/alerts").await };
+    let alerts = wait::until("the alert", SOON, asked, |alerts: &Value| alerts[0]["labels"].is_object()).await.unwrap();
+    assert_eq!(alerts[0]["labels"], json!({"alertname": "Always", "severity": "page", "zone": "a"}));
+    let link = alerts[0]["generatorURL"].as_str().unwrap();
+    assert!(link.starts_with("http://asr.example:9090/graph?g0.expr=vector%281%29"), "{link}");
+    let told = server.web.json("/api/v1/alertmanagers").await.unwrap();
+    assert_eq!(told["data"]["activeAlertmanagers"], json!([{"url": format!("http://{address}/api/v2/alerts")}]));
+}
