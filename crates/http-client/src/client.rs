@@ -2,6 +2,7 @@
 //!
 //! - [`HttpClient::connect`], [`HttpClient::decorate`]: for those who keep a connection of their own.
 //! - [`HttpClient::send`]: one request and its whole answer, over connections that are kept.
+//! - [`HttpClient::exchange`]: the same, with the body as it comes: an [`Exchange`].
 //!
 //! ```text
 //! URL ─▶ proxy? ─▶ TCP ─▶ TLS to the proxy? ─▶ CONNECT? ─▶ TLS? ─▶ Connection
@@ -14,8 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, HeaderMap, LOCATION, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
+use hyper::body::Incoming;
 
 use crate::auth::Authenticator;
 use crate::config::{HttpClientConfig, ProxyScheme, ProxyUrl, TlsConfig};
@@ -29,8 +31,9 @@ use crate::tls::Tls;
 /// Redirects that are followed for one request, as Go's client does.
 pub const MAX_REDIRECTS: usize = 10;
 
-/// Connections of a client that rest until the next request; more are closed.
-const MAX_IDLE_CONNECTIONS: usize = 8;
+/// Connections of a client that rest until the next request, as many as ask at once in a busy adapter; more are
+/// closed.
+const MAX_IDLE_CONNECTIONS: usize = 16;
 
 /// What is the same for all clients of a process.
 #[derive(Clone, Debug)]
@@ -222,7 +225,7 @@ impl HttpClient {
             let mut request = Request::new(Full::new(body.clone()));
             (*request.method_mut(), *request.uri_mut()) = (parts.method.clone(), parts.uri.clone());
             *request.headers_mut() = headers;
-            let answer = self.exchange(&endpoint, request, max_bytes).await?;
+            let answer = self.begin(&endpoint, request).await?.whole(max_bytes).await?;
             let Some(location) = redirect_location(&answer).filter(|_| parts.method == Method::GET) else {
                 return Ok(answer);
             };
@@ -234,20 +237,37 @@ impl HttpClient {
         Err(ClientError::Redirect { location: parts.uri.to_string(), reason: "too many redirects" })
     }
 
-    async fn exchange(
-        &self,
-        endpoint: &Endpoint,
-        request: Request<Full<Bytes>>,
-        max_bytes: usize,
-    ) -> Result<Response<Bytes>, ClientError> {
-        let kept = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.iter().position(|kept| kept.leads_to(endpoint)).map(|index| idle.swap_remove(index))
-        };
-        let mut sent = None;
-        if let Some(mut kept) = kept {
-            match kept.try_send(request.clone()).await {
-                Ok(response) => sent = Some((kept, response)),
+    /// Sends a request to its absolute URL, and gives the answer as it comes. Redirects are answers.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]. An answer with any status is no error.
+    pub async fn exchange(&self, request: Request<Bytes>) -> Result<Exchange<'_>, ClientError> {
+        let (mut parts, body) = request.into_parts();
+        let endpoint = Endpoint::of(&parts.uri)?;
+        self.decorate(&parts.uri, &mut parts.headers, true).await?;
+        self.begin(&endpoint, Request::from_parts(parts, Full::new(body))).await
+    }
+
+    /// Reads the files that connections and requests need, as they are now, so that what is wrong with them is
+    /// found before the first request. A token that a server gives is not asked for.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, or does not hold what it should.
+    pub async fn check(&self) -> Result<(), ClientError> {
+        self.tls.settings().await?;
+        if !matches!(self.auth, Authenticator::OAuth2(_)) {
+            self.auth.header().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends over a connection that rests, or a new one.
+    async fn begin(&self, endpoint: &Endpoint, request: Request<Full<Bytes>>) -> Result<Exchange<'_>, ClientError> {
+        while let Some(mut connection) = self.take_idle(endpoint) {
+            match connection.try_send(request.clone()).await {
+                Ok(response) => return Ok(Exchange::new(self, connection, response)),
                 // The server closed it while it rested.
                 Err(SendFailure { error, is_unsent }) if !is_unsent && request.method() != Method::GET => {
                     return Err(ClientError::Exchange(error));
@@ -255,28 +275,71 @@ impl HttpClient {
                 Err(_) => {}
             }
         }
-        let (mut connection, response) = match sent {
-            Some(sent) => sent,
-            None => {
-                let mut connection = self.connect(endpoint).await?;
-                let response = connection.send(request).await?;
-                (connection, response)
-            }
-        };
-        let (parts, mut body) = response.into_parts();
+        let mut connection = self.connect(endpoint).await?;
+        let response = connection.send(request).await?;
+        Ok(Exchange::new(self, connection, response))
+    }
+
+    fn take_idle(&self, endpoint: &Endpoint) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.iter().position(|kept| kept.leads_to(endpoint)).map(|index| idle.swap_remove(index))
+    }
+}
+
+/// An answer whose body is still to come. Dropped before the end of it, it closes its connection.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    client: &'a HttpClient,
+    connection: Connection,
+    parts: http::response::Parts,
+    body: Incoming,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(client: &'a HttpClient, connection: Connection, response: Response<Incoming>) -> Self {
+        let (parts, body) = response.into_parts();
+        Self { client, connection, parts, body }
+    }
+
+    /// The status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.parts.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The next bytes of the body; none at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Exchange`]: the body broke off.
+    pub async fn data(&mut self) -> Result<Option<Bytes>, ClientError> {
+        self.connection.data(&mut self.body).await
+    }
+
+    /// After the end of the body: keeps the connection for the next request.
+    pub fn finish(self) {
+        let mut idle = self.client.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE_CONNECTIONS {
+            idle.push(self.connection);
+        }
+    }
+
+    async fn whole(mut self, max_bytes: usize) -> Result<Response<Bytes>, ClientError> {
         let mut bytes = Vec::new();
-        while let Some(data) = connection.data(&mut body).await? {
+        while let Some(data) = self.data().await? {
             if bytes.len().saturating_add(data.len()) > max_bytes {
                 return Err(ClientError::Body(format!("larger than {max_bytes} bytes").into()));
             }
             bytes.extend_from_slice(&data);
         }
-        drop(body);
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE_CONNECTIONS {
-            idle.push(connection);
-        }
-        drop(idle);
+        let parts = self.parts.clone();
+        self.finish();
         Ok(Response::from_parts(parts, Bytes::from(bytes)))
     }
 }

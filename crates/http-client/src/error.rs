@@ -45,10 +45,12 @@ pub enum ClientError {
         source: rustls::Error,
     },
     /// A part of `tls_config` holds no PEM of its kind.
-    #[error("`tls_config` cannot be used: no {what} in PEM")]
+    #[error("`tls_config` cannot be used: no {what} in {place}")]
     Pem {
         /// What was expected.
         what: &'static str,
+        /// The file, or where else it should stand.
+        place: String,
     },
     /// A file that the configuration names cannot be read.
     #[error("cannot read `{path}`")]

@@ -17,7 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod auth;
-mod base64;
+pub mod base64;
 mod client;
 mod config;
 mod connection;
@@ -27,7 +27,7 @@ mod proxy;
 mod stream;
 mod tls;
 
-pub use client::{ClientOptions, Endpoint, HttpClient, MAX_REDIRECTS, redirect_location, resolve};
+pub use client::{ClientOptions, Endpoint, Exchange, HttpClient, MAX_REDIRECTS, redirect_location, resolve};
 pub use config::{
     AuthConfig, Authorization, BasicAuth, HeaderConfig, HttpClientConfig, OAuth2Config, ProxyConfig, ProxyScheme,
     ProxyUrl, ProxyUrlError, Secret, SecretSource, TlsConfig, TlsMaterial, TlsVersion, http_client_config, http_url,

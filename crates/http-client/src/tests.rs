@@ -194,7 +194,7 @@ async fn servers_are_checked_as_the_configuration_says() {
     let missing = TlsConfig { ca: Some(file("missing.pem")), ..ca.clone() };
     check_tls(server(), missing, Err("missing.pem`: No such file")).await;
     let no_pem = TlsConfig { ca: Some(file("README.md")), ..ca };
-    check_tls(server(), no_pem, Err("`tls_config` cannot be used: no certificate in PEM")).await;
+    check_tls(server(), no_pem, Err("README.md`")).await;
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn client_certificate_is_shown_to_servers_that_want_one() {
     check_tls(server(), TlsConfig { identity: None, ..tls.clone() }, Err("TLS handshake with `127.0.0.1` failed"))
         .await;
     let identity = Some((file("client.pem"), file("ca.pem")));
-    check_tls(server(), TlsConfig { identity, ..tls }, Err("no private key in PEM")).await;
+    check_tls(server(), TlsConfig { identity, ..tls }, Err("`tls_config` cannot be used: no private key in `")).await;
 }
 
 #[tokio::test]

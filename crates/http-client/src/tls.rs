@@ -55,7 +55,8 @@ impl Tls {
         Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
     }
 
-    async fn settings(&self) -> Result<Arc<ClientConfig>, ClientError> {
+    /// What is spoken now, from the files as they are now.
+    pub(crate) async fn settings(&self) -> Result<Arc<ClientConfig>, ClientError> {
         let identity = self.config.identity.as_ref();
         let material: Material = [
             read(self.config.ca.as_ref()).await?,
@@ -72,7 +73,10 @@ impl Tls {
             let made = make(&config, &material);
             (material, made)
         });
-        let Ok((material, made)) = making.await else { return Err(ClientError::Pem { what: "certificate" }) };
+        let (material, made) = match making.await {
+            Ok(outcome) => outcome,
+            Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+        };
         let made = Arc::new(made?);
         *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some((material, Arc::clone(&made)));
         Ok(made)
@@ -97,14 +101,15 @@ fn make(config: &TlsConfig, material: &Material) -> Result<ClientConfig, ClientE
     let verifier: Arc<dyn ServerCertVerifier> = if config.insecure_skip_verify {
         Arc::new(Anybody { provider })
     } else {
-        Arc::new(Authorities::new(ca.as_deref(), provider)?)
+        Arc::new(Authorities::new(ca.as_deref().zip(config.ca.as_ref()), provider)?)
     };
     // The name says that it weakens the checks; both verifiers are ours, and only one of them does.
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => {
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(|_none| ClientError::Pem { what: "private key" })?;
-            let certificates = certificates(certificate)?;
+    match (&config.identity, certificate, key) {
+        (Some((certificate_source, key_source)), Some(certificate), Some(key)) => {
+            let none = |_none| ClientError::Pem { what: "private key", place: place(key_source) };
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(none)?;
+            let certificates = certificates(certificate, certificate_source)?;
             builder.with_client_auth_cert(certificates, key).map_err(bad("client certificate and key"))
         }
         _ => Ok(builder.with_no_client_auth()),
@@ -119,10 +124,18 @@ fn versions(config: &TlsConfig) -> Vec<&'static SupportedProtocolVersion> {
     known.into_iter().filter(|(version, _)| wanted(*version)).map(|(_, known)| known).collect()
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientError> {
-    let none = ClientError::Pem { what: "certificate" };
+fn certificates(pem: &[u8], source: &TlsMaterial) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    found.ok().filter(|found| !found.is_empty()).ok_or(none)
+    let found = found.ok().filter(|found| !found.is_empty());
+    found.ok_or_else(|| ClientError::Pem { what: "certificate", place: place(source) })
+}
+
+/// Where a part of the configuration stands.
+fn place(material: &TlsMaterial) -> String {
+    match material {
+        TlsMaterial::Inline(_) => "the configuration".to_owned(),
+        TlsMaterial::File(path) => format!("`{}`", path.display()),
+    }
 }
 
 /// Takes servers that one of the authorities vouches for.
@@ -134,10 +147,11 @@ struct Authorities {
 }
 
 impl Authorities {
-    fn new(ca: Option<&[u8]>, provider: Arc<CryptoProvider>) -> Result<Self, ClientError> {
+    /// `ca` is the text with its place; without it the system's authorities count.
+    fn new(ca: Option<(&[u8], &TlsMaterial)>, provider: Arc<CryptoProvider>) -> Result<Self, ClientError> {
         let mut roots = RootCertStore::empty();
         let own = match ca {
-            Some(pem) => certificates(pem)?,
+            Some((pem, source)) => certificates(pem, source)?,
             None => Vec::new(),
         };
         if ca.is_some() {

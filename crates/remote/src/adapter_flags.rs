@@ -8,9 +8,10 @@
 use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue};
+use http_client::{HeaderConfig, HttpClientConfig, Secret, SecretSource, TlsMaterial};
 
-use crate::client::{BaseUrl, ClientOptions, Credentials, Pem, Secret, UrlError, Verb};
-use crate::kubeconfig::{self, Identity, KubeconfigError};
+use crate::client::{BaseUrl, ClientOptions, UrlError, Verb};
+use crate::kubeconfig::{self, Identity, KubeconfigError, bearer};
 
 /// The values of the flags; empty where they are not given.
 #[derive(Clone, Debug, Default)]
@@ -73,20 +74,31 @@ impl AdapterFlags {
             "POST" => Verb::Post,
             other => return Err(FlagsError::Verb(other.to_owned())),
         };
-        let Identity { mut tls, mut credentials } = self.identity()?;
+        let Identity { mut tls, mut auth } = self.identity()?;
         if let Some(file) = &self.ca_file {
-            tls.authorities = Some(Pem::File(file.clone()));
+            tls.ca = Some(TlsMaterial::File(file.clone()));
         }
         match (&self.client_cert_file, &self.client_key_file) {
-            (Some(cert), Some(key)) => tls.identity = Some((Pem::File(cert.clone()), Pem::File(key.clone()))),
+            (Some(cert), Some(key)) => {
+                tls.identity = Some((TlsMaterial::File(cert.clone()), TlsMaterial::File(key.clone())));
+            }
             (None, None) => {}
             _ => return Err(FlagsError::HalfIdentity),
         }
         if let Some(file) = &self.token_file {
-            credentials = Credentials::Bearer(Secret::File(file.clone()));
+            auth = Some(bearer(SecretSource::File(file.clone())));
         }
-        let headers = parse_headers(&self.headers)?;
-        Ok(ClientOptions { url: BaseUrl::parse(&self.url)?, credentials, tls, headers, verb })
+        let mut headers: Vec<HeaderConfig> = Vec::new();
+        for (name, value) in parse_headers(&self.headers)? {
+            // What can stand in a header and was given as a text is a text.
+            let value = SecretSource::Inline(Secret::new(value.to_str().unwrap_or_default()));
+            match headers.iter_mut().find(|header| header.name == name) {
+                Some(header) => header.values.push(value),
+                None => headers.push(HeaderConfig { name, values: vec![value] }),
+            }
+        }
+        let http = HttpClientConfig { auth, tls, headers, ..HttpClientConfig::default() };
+        Ok(ClientOptions { url: BaseUrl::parse(&self.url)?, http, verb })
     }
 
     fn identity(&self) -> Result<Identity, FlagsError> {

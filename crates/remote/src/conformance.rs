@@ -108,7 +108,9 @@ fn file(folder: &Path, kind: &str, state: &Value) -> Option<PathBuf> {
 
 fn client(flags: &AdapterFlags) -> Result<ClientOptions, String> {
     let options = flags.options().map_err(|error| error.to_string())?;
-    Client::new(options.clone()).map_err(|error| error.to_string())?;
+    let client = Client::new(options.clone(), http_client::ClientOptions::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(client.check()).map_err(|error| error.to_string())?;
     Ok(options)
 }
 
@@ -135,7 +137,7 @@ fn prometheus_tls(folder: &Path, input: &Value, expect: &Value) -> Result<(), St
     let outcome = client(&flags);
     same(&json!(outcome.is_ok()), &expect["ok"]).map_err(|reason| format!("{reason} ({outcome:?})"))?;
     match (&outcome, expect["client_cert"].as_bool()) {
-        (Ok(options), Some(expected)) => same(&json!(options.tls.identity.is_some()), &json!(expected)),
+        (Ok(options), Some(expected)) => same(&json!(options.http.tls.identity.is_some()), &json!(expected)),
         _ => Ok(()),
     }
 }

@@ -6,13 +6,11 @@
 //! Rule: relative paths in the file are relative to the file.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use http_client::{AuthConfig, Authorization, BasicAuth, Secret, SecretSource, TlsConfig, TlsMaterial, base64};
 use yaml::decoders::{boolean, string};
 use yaml::{Errors, Fields, Node, Report};
 
-use crate::base64;
-use crate::client::{Credentials, Pem, Secret, TlsOptions};
 
 /// Where a pod finds the token of its service account.
 const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -52,9 +50,9 @@ pub enum KubeconfigError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Whom to trust, and our certificate.
-    pub tls: TlsOptions,
+    pub tls: TlsConfig,
     /// Our token, or name and password.
-    pub credentials: Credentials,
+    pub auth: Option<AuthConfig>,
 }
 
 /// The identity of the service account of the pod that this process runs in.
@@ -70,11 +68,16 @@ fn in_folder(token: &Path, authority: &Path) -> Result<Identity, KubeconfigError
     if !token.exists() {
         return Err(KubeconfigError::NotInPod);
     }
-    let authorities = authority.exists().then(|| Pem::File(authority.to_owned()));
+    let ca = authority.exists().then(|| TlsMaterial::File(authority.to_owned()));
     Ok(Identity {
-        tls: TlsOptions { authorities, ..TlsOptions::default() },
-        credentials: Credentials::Bearer(Secret::File(token.to_owned())),
+        tls: TlsConfig { ca, ..TlsConfig::default() },
+        auth: Some(bearer(SecretSource::File(token.to_owned()))),
     })
+}
+
+/// The header of a token.
+pub(crate) fn bearer(token: SecretSource) -> AuthConfig {
+    AuthConfig::Authorization(Authorization { scheme: "Bearer".to_owned(), credentials: Some(token) })
 }
 
 /// Reads the identity of the current context.
@@ -87,24 +90,17 @@ pub fn read(path: &Path) -> Result<Identity, KubeconfigError> {
     let text = std::fs::read_to_string(path).map_err(failed)?;
     let name = path.display().to_string();
     let file = yaml::decode(&name, &text, |node, report| {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        kubeconfig(node, report, &Origin { folder, name: &name })
+        kubeconfig(node, report, path.parent().unwrap_or_else(|| Path::new(".")))
     })
     .map_err(KubeconfigError::Parse)?;
     file.current(path)
-}
-
-/// Where a text stands, for relative paths and for messages.
-struct Origin<'a> {
-    folder: &'a Path,
-    name: &'a str,
 }
 
 #[derive(Debug)]
 struct Kubeconfig {
     current: String,
     contexts: Vec<(String, Context)>,
-    clusters: Vec<(String, TlsOptions)>,
+    clusters: Vec<(String, TlsConfig)>,
     users: Vec<(String, Identity)>,
 }
 
@@ -124,7 +120,7 @@ impl Kubeconfig {
             "" => Identity::default(),
             user => find(&self.users, user).ok_or_else(|| missing("user", user))?,
         };
-        identity.tls.authorities = cluster.authorities;
+        identity.tls.ca = cluster.ca;
         identity.tls.server_name = cluster.server_name;
         Ok(identity)
     }
@@ -134,14 +130,14 @@ fn find<T: Clone>(entries: &[(String, T)], name: &str) -> Option<T> {
     entries.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
 }
 
-fn kubeconfig(node: &Node, report: &mut Report, origin: &Origin<'_>) -> Option<Kubeconfig> {
+fn kubeconfig(node: &Node, report: &mut Report, folder: &Path) -> Option<Kubeconfig> {
     yaml::mapping(node, report, |fields| {
         fields.ignore(&["apiVersion", "kind", "preferences", "extensions"]);
         let current = fields.required("current-context", string);
         let contexts = fields.required("contexts", |node, report| named(node, report, "context", context));
         let clusters = fields
-            .required("clusters", |node, report| named(node, report, "cluster", |fields| cluster(fields, origin)));
-        let users = fields.optional("users", |node, report| named(node, report, "user", |fields| user(fields, origin)));
+            .required("clusters", |node, report| named(node, report, "cluster", |fields| cluster(fields, folder)));
+        let users = fields.optional("users", |node, report| named(node, report, "user", |fields| user(fields, folder)));
         Some(Kubeconfig {
             current: current?,
             contexts: contexts?,
@@ -175,18 +171,18 @@ fn context(fields: &mut Fields<'_, '_>) -> Option<Context> {
     Some(Context { cluster: cluster?, user })
 }
 
-fn cluster(fields: &mut Fields<'_, '_>, origin: &Origin<'_>) -> Option<TlsOptions> {
+fn cluster(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<TlsOptions> {
     fields.ignore(&["server", "extensions", "disable-compression"]);
     fields.unsupported("proxy-url", "connections are made directly");
     if fields.or("insecure-skip-tls-verify", boolean, false) {
         fields.error("insecure-skip-tls-verify", "certificates are always checked: name an authority instead");
     }
     let server_name = fields.optional("tls-server-name", string);
-    let authorities = pem(fields, origin, "certificate-authority", "certificate-authority-data");
-    Some(TlsOptions { authorities, identity: None, server_name })
+    let ca = pem(fields, folder, "certificate-authority", "certificate-authority-data");
+    Some(TlsConfig { ca, server_name, ..TlsConfig::default() })
 }
 
-fn user(fields: &mut Fields<'_, '_>, origin: &Origin<'_>) -> Option<Identity> {
+fn user(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<Identity> {
     fields.ignore(&["extensions"]);
     for key in ["exec", "auth-provider"] {
         fields.unsupported(key, "programs that make credentials are not run: use a token file or a certificate");
@@ -194,37 +190,36 @@ fn user(fields: &mut Fields<'_, '_>, origin: &Origin<'_>) -> Option<Identity> {
     for key in ["as", "as-uid", "as-groups", "as-user-extra"] {
         fields.unsupported(key, "impersonation is the Kubernetes API's alone");
     }
-    let certificate = pem(fields, origin, "client-certificate", "client-certificate-data");
-    let key = pem(fields, origin, "client-key", "client-key-data");
-    let token = fields.optional("token", string).map(Secret::Text);
-    let token_file = fields.optional("tokenFile", string).map(|path| Secret::File(origin.folder.join(path)));
+    let certificate = pem(fields, folder, "client-certificate", "client-certificate-data");
+    let key = pem(fields, folder, "client-key", "client-key-data");
+    let token = fields.optional("token", string).map(|token| SecretSource::Inline(Secret::new(token)));
+    let token_file = fields.optional("tokenFile", string).map(|path| SecretSource::File(folder.join(path)));
     let username = fields.optional("username", string);
     let password = fields.or("password", string, String::new());
     if certificate.is_some() != key.is_some() {
         fields.error_here("`client-certificate` and `client-key` go together");
     }
     // As Kubernetes' clients: a file goes before a token, either before a name.
-    let credentials = match (token_file.or(token), username) {
-        (Some(secret), _) => Credentials::Bearer(secret),
-        (None, Some(username)) => Credentials::Basic { username, password: Secret::Text(password) },
-        (None, None) => Credentials::None,
+    let given = |text: String| Some(SecretSource::Inline(Secret::new(text)));
+    let auth = match (token_file.or(token), username) {
+        (Some(token), _) => Some(bearer(token)),
+        (None, Some(name)) => Some(AuthConfig::Basic(BasicAuth { username: given(name), password: given(password) })),
+        (None, None) => None,
     };
-    Some(Identity {
-        tls: TlsOptions { authorities: None, identity: certificate.zip(key), server_name: None },
-        credentials,
-    })
+    Some(Identity { tls: TlsConfig { identity: certificate.zip(key), ..TlsConfig::default() }, auth })
 }
 
 /// A PEM text in a file or in the document itself, in base 64; the latter goes before the former.
-fn pem(fields: &mut Fields<'_, '_>, origin: &Origin<'_>, file: &'static str, data: &'static str) -> Option<Pem> {
+fn pem(fields: &mut Fields<'_, '_>, folder: &Path, file: &'static str, data: &'static str) -> Option<TlsMaterial> {
     let file = fields.optional(file, string).filter(|path| !path.is_empty());
     let text = fields.optional(data, |node, report| {
         let text = string(node, report)?;
-        base64::decode(&text).map_err(|error| report.error(node, error.to_string())).ok()
+        let bytes = base64::decode(&text).map_err(|error| report.error(node, error.to_string())).ok()?;
+        String::from_utf8(bytes).map_err(|_invalid| report.error(node, "not a text in PEM")).ok()
     });
     match text.filter(|text| !text.is_empty()) {
-        Some(text) => Some(Pem::Text { name: format!("{data} of {}", origin.name), text: Arc::from(text) }),
-        None => file.map(|path| Pem::File(origin.folder.join(path))),
+        Some(text) => Some(TlsMaterial::Inline(Secret::new(text))),
+        None => file.map(|path| TlsMaterial::File(folder.join(path))),
     }
 }
 
@@ -262,12 +257,11 @@ users:
         let path = folder.path().join("config");
         std::fs::write(&path, GOOD).unwrap();
         let identity = read(&path).unwrap();
-        let name = format!("client-certificate-data of {}", path.display());
-        let certificate = Pem::Text { name, text: Arc::from(*b"foo") };
-        assert_eq!(identity.tls.authorities, Some(Pem::File(folder.path().join("ca.pem"))));
-        assert_eq!(identity.tls.identity, Some((certificate, Pem::File("/keys/key.pem".into()))));
+        let certificate = TlsMaterial::Inline(Secret::new("foo"));
+        assert_eq!(identity.tls.ca, Some(TlsMaterial::File(folder.path().join("ca.pem"))));
+        assert_eq!(identity.tls.identity, Some((certificate, TlsMaterial::File("/keys/key.pem".into()))));
         assert_eq!(identity.tls.server_name.as_deref(), Some("prometheus"));
-        assert_eq!(identity.credentials, Credentials::Bearer(Secret::File(folder.path().join("token"))));
+        assert_eq!(identity.auth, Some(bearer(SecretSource::File(folder.path().join("token")))));
     }
 
     #[test]
@@ -301,7 +295,7 @@ users:
         std::fs::write(&token, "t").unwrap();
         std::fs::write(&authority, "a").unwrap();
         let identity = in_folder(&token, &authority).unwrap();
-        assert_eq!(identity.credentials, Credentials::Bearer(Secret::File(token)));
-        assert_eq!(identity.tls.authorities, Some(Pem::File(authority)));
+        assert_eq!(identity.auth, Some(bearer(SecretSource::File(token))));
+        assert_eq!(identity.tls.ca, Some(TlsMaterial::File(authority)));
     }
 }

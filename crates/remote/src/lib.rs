@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 mod adapter_flags;
-mod base64;
 pub mod client;
 #[cfg(test)]
 mod conformance;

@@ -4,38 +4,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::credentials::CredentialsError;
-use super::tls::TlsError;
-
 /// Why an API gives no answer. [`is_transient`](Self::is_transient) tells which are worth another try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The server cannot be reached.
-    #[error("cannot connect to {address}")]
-    Connect {
-        /// Host and port.
-        address: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The server is not who it should be, or does not want us.
-    #[error("TLS handshake with {address} failed")]
-    Handshake {
-        /// Host and port.
-        address: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// TLS cannot be set up on our side.
+    /// The server cannot be reached or asked, or what came is no HTTP.
     #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The credentials cannot be had.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// The connection broke, or what came is no HTTP.
-    #[error("connection failed")]
-    Http(#[source] hyper::Error),
+    Http(#[from] http_client::ClientError),
     /// The answer did not come in time.
     #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
@@ -70,7 +45,10 @@ impl ClientError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Http(_) => true,
+            Self::Http(error) => {
+                use http_client::ClientError::{Connect, Exchange};
+                matches!(error, Connect { .. } | Exchange(_))
+            }
             Self::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
             Self::Api { kind, .. } => kind == "unavailable",
             _ => false,

@@ -1,8 +1,8 @@
 //! A client of the HTTP API of Prometheus, and of whatever speaks it: Thanos, Mimir, `VictoriaMetrics`, Crescendo.
 //!
 //! - [`Client`]: query, range query, series, labels, label values; each with a deadline.
-//! - [`ClientOptions`]: where the API lies, who we are, whom we trust, what goes with each request.
-//! - [`BaseUrl`], [`Credentials`], [`TlsOptions`]: its parts. [`Answer`]: values with the warnings of the server.
+//! - [`ClientOptions`]: where the API lies, and how it is reached ([`HttpClientConfig`]).
+//! - [`Answer`]: values with the warnings of the server.
 //!
 //! ```text
 //! question ─▶ GET, or POST when long ─▶ connection (kept, TLS, files re-read) ─▶ document ─▶ Answer │ ClientError
@@ -14,11 +14,8 @@
 //! its warnings are passed on, for whoever needs whole answers to refuse it.
 
 mod answer;
-mod connection;
-mod credentials;
 mod elements;
 mod error;
-mod tls;
 mod url;
 
 #[cfg(test)]
@@ -31,21 +28,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use datamodel::time::TimeRange;
 use datamodel::{Labels, Matcher, Timestamp};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
-use http_body_util::Full;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_client::{AuthConfig, BasicAuth, Exchange, HttpClient, HttpClientConfig, Secret, SecretSource};
 
 pub use answer::{Answer, ElementValue, MatrixElement, QueryValue, VectorElement};
-pub use connection::{MAX_HEAD_BYTES, MAX_IDLE_CONNECTIONS};
-pub use credentials::{Credentials, CredentialsError, MAX_SECRET_BYTES, Secret};
 pub use elements::MAX_ELEMENT_BYTES;
 pub use error::{ClientError, has_document};
-pub use tls::{MAX_PEM_BYTES, Pem, TlsError, TlsOptions};
 pub use url::{BaseUrl, UrlError};
 
-use connection::Connections;
 use elements::Elements;
-use tls::TlsConfigs;
 
 /// Largest answer that is held as a whole: 11,000 points of 100 series have some 30 MB.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -74,12 +66,9 @@ pub enum Verb {
 pub struct ClientOptions {
     /// Where it lies.
     pub url: BaseUrl,
-    /// Who we are; a name and password in the URL count if nothing is given here.
-    pub credentials: Credentials,
-    /// Whom we trust.
-    pub tls: TlsOptions,
-    /// What goes with each request, beside our own headers.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Who we are, whom we trust, what goes with each request. A name and password in the URL count if none are
+    /// given here. Redirects are not followed.
+    pub http: HttpClientConfig,
     /// How questions are sent.
     pub verb: Verb,
 }
@@ -87,17 +76,17 @@ pub struct ClientOptions {
 impl ClientOptions {
     /// The defaults for a URL.
     #[must_use]
-    pub const fn new(url: BaseUrl) -> Self {
-        let tls = TlsOptions { authorities: None, identity: None, server_name: None };
-        Self { url, credentials: Credentials::None, tls, headers: Vec::new(), verb: Verb::Get }
+    pub fn new(url: BaseUrl) -> Self {
+        Self { url, http: HttpClientConfig::default(), verb: Verb::Get }
     }
 }
 
 /// Asks an API.
 #[derive(Debug)]
 pub struct Client {
-    connections: Connections,
-    options: ClientOptions,
+    http: HttpClient,
+    url: BaseUrl,
+    verb: Verb,
 }
 
 /// A question to an endpoint: names and values of its parameters.
@@ -109,28 +98,30 @@ struct Question<'a> {
 }
 
 impl Client {
-    /// A client with no connection yet. The files of TLS are read once, so that a broken one is found at once.
+    /// A client with no connection yet; `common` is what the clients of a process share.
+    #[must_use]
+    pub fn new(options: ClientOptions, common: http_client::ClientOptions) -> Self {
+        let ClientOptions { url, mut http, verb } = options;
+        if let (None, Some((username, password))) = (&http.auth, &url.user) {
+            let given = |text: &String| Some(SecretSource::Inline(Secret::new(text)));
+            http.auth = Some(AuthConfig::Basic(BasicAuth { username: given(username), password: given(password) }));
+        }
+        Self { http: HttpClient::new(http, common), url, verb }
+    }
+
+    /// Reads the files that questions need, so that a broken one is found before the first.
     ///
     /// # Errors
     ///
-    /// A file of TLS is broken.
-    pub fn new(mut options: ClientOptions) -> Result<Self, ClientError> {
-        let tls = TlsConfigs::new(options.tls.clone());
-        let is_given = options.tls.authorities.is_some() || options.tls.identity.is_some();
-        if options.url.is_https || is_given {
-            tls.current()?;
-        }
-        if let (Credentials::None, Some((username, password))) = (&options.credentials, options.url.user.clone()) {
-            options.credentials = Credentials::Basic { username, password: Secret::Text(password) };
-        }
-        options.credentials.header()?;
-        Ok(Self { connections: Connections::new(options.url.clone(), tls), options })
+    /// A file cannot be read, or does not hold what it should.
+    pub async fn check(&self) -> Result<(), ClientError> {
+        Ok(self.http.check().await?)
     }
 
     /// Where the API lies.
     #[must_use]
     pub const fn url(&self) -> &BaseUrl {
-        &self.options.url
+        &self.url
     }
 
     /// Evaluates an expression at an instant.
@@ -189,8 +180,12 @@ impl Client {
         let mut elements = Elements::default();
         let within = async {
             // Only what comes before the first element can be tried again.
-            let exchange = self.tried(&question, deadline).await?;
-            exchange.body(|bytes| elements.push(bytes, |element| take(answer::series(element)?))).await
+            let mut exchange = self.tried(&question, deadline).await?;
+            while let Some(bytes) = exchange.data().await? {
+                elements.push(&bytes, |element| take(answer::series(element)?))?;
+            }
+            exchange.finish();
+            Ok::<_, ClientError>(())
         };
         tokio::time::timeout(deadline, within).await.map_err(|_elapsed| ClientError::Timeout(deadline))??;
         let Answer { value: rest, warnings, .. } = answer::envelope::<Vec<Vec<String>>>(&elements.envelope())?;
@@ -236,28 +231,22 @@ impl Client {
     async fn whole(&self, question: &Question<'_>, deadline: Duration) -> Result<Vec<u8>, ClientError> {
         let mut document = Vec::new();
         let within = async {
-            let exchange = self.tried(question, deadline).await?;
-            exchange
-                .body(|bytes| {
-                    document.extend_from_slice(bytes);
-                    if document.len() > MAX_ANSWER_BYTES {
-                        Err(ClientError::TooLarge(MAX_ANSWER_BYTES))
-                    } else {
-                        Ok(())
-                    }
-                })
-                .await
+            let mut exchange = self.tried(question, deadline).await?;
+            while let Some(bytes) = exchange.data().await? {
+                document.extend_from_slice(&bytes);
+                if document.len() > MAX_ANSWER_BYTES {
+                    return Err(ClientError::TooLarge(MAX_ANSWER_BYTES));
+                }
+            }
+            exchange.finish();
+            Ok(())
         };
         tokio::time::timeout(deadline, within).await.map_err(|_elapsed| ClientError::Timeout(deadline))??;
         Ok(document)
     }
 
     /// Sends until the head of a document comes, at most [`MAX_TRIES`] times. The caller holds the deadline.
-    async fn tried(
-        &self,
-        question: &Question<'_>,
-        deadline: Duration,
-    ) -> Result<connection::Exchange<'_>, ClientError> {
+    async fn tried(&self, question: &Question<'_>, deadline: Duration) -> Result<Exchange<'_>, ClientError> {
         let mut rest = FIRST_RETRY;
         for _ in 1..MAX_TRIES {
             match self.once(question).await {
@@ -273,19 +262,19 @@ impl Client {
 
     /// Sends once, and a second time in the other way where a server does not take the first. A 503 comes with a
     /// document or, from whoever stands before the server, without: only the media type tells.
-    async fn once(&self, question: &Question<'_>) -> Result<connection::Exchange<'_>, ClientError> {
+    async fn once(&self, question: &Question<'_>) -> Result<Exchange<'_>, ClientError> {
         let by_post = self.by_post(question);
-        let mut exchange = self.connections.send(&self.request(question, by_post)?).await?;
-        let other = match exchange.response().status() {
+        let mut exchange = self.http.exchange(self.request(question, by_post)?).await?;
+        let other = match exchange.status() {
             StatusCode::METHOD_NOT_ALLOWED if by_post => Some(false),
             StatusCode::URI_TOO_LONG if !by_post && question.takes_post => Some(true),
             _ => None,
         };
         if let Some(by_post) = other {
-            exchange = self.connections.send(&self.request(question, by_post)?).await?;
+            exchange = self.http.exchange(self.request(question, by_post)?).await?;
         }
-        let status = exchange.response().status();
-        let media_type = exchange.response().headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let status = exchange.status();
+        let media_type = exchange.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_json = media_type.is_some_and(|media_type| media_type.starts_with("application/json"));
         if has_document(status) && (status.is_success() || is_json) {
             Ok(exchange)
@@ -295,33 +284,24 @@ impl Client {
     }
 
     fn by_post(&self, question: &Question<'_>) -> bool {
-        let length = question.encoded().len() + question.path.len() + self.options.url.path.len();
-        question.takes_post && (self.options.verb == Verb::Post || length > MAX_GET_BYTES)
+        let length = question.encoded().len() + question.path.len() + self.url.path.len();
+        question.takes_post && (self.verb == Verb::Post || length > MAX_GET_BYTES)
     }
 
-    fn request(&self, question: &Question<'_>, by_post: bool) -> Result<Request<Full<Bytes>>, ClientError> {
-        let path = format!("{}/api/v1/{}", self.options.url.path, question.path);
+    fn request(&self, question: &Question<'_>, by_post: bool) -> Result<Request<Bytes>, ClientError> {
+        let url = format!("{}/api/v1/{}", self.url, question.path);
         let encoded = question.encoded();
-        let mut builder = if by_post {
+        let builder = if by_post {
             let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-            Request::builder().method(Method::POST).uri(path).header(CONTENT_TYPE, form)
+            Request::builder().method(Method::POST).uri(url).header(CONTENT_TYPE, form)
         } else if encoded.is_empty() {
-            Request::builder().uri(path)
+            Request::builder().uri(url)
         } else {
-            Request::builder().uri(format!("{path}?{encoded}"))
+            Request::builder().uri(format!("{url}?{encoded}"))
         };
-        builder = builder
-            .header(HOST, &self.options.url.authority)
-            .header(USER_AGENT, concat!("crescendo/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, "application/json");
-        for (name, value) in &self.options.headers {
-            builder = builder.header(name, value);
-        }
-        if let Some(value) = self.options.credentials.header()? {
-            builder = builder.header(AUTHORIZATION, value);
-        }
         let body = if by_post { Bytes::from(encoded) } else { Bytes::new() };
-        builder.body(Full::new(body)).map_err(|error| ClientError::Document(format!("invalid request: {error}")))
+        let request = builder.header(ACCEPT, "application/json").body(body);
+        request.map_err(|error| ClientError::Document(format!("invalid request: {error}")))
     }
 }
 

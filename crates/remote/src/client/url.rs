@@ -19,9 +19,7 @@ pub struct UrlError {
 #[derive(Clone, PartialEq, Eq)]
 pub struct BaseUrl {
     pub(crate) is_https: bool,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// As in the `Host` header.
+    /// Host and port, as in the `Host` header.
     pub(crate) authority: String,
     /// Without a slash at its end.
     pub(crate) path: String,
@@ -58,24 +56,16 @@ impl BaseUrl {
         if !printable(authority) || !printable(path) {
             return Err(invalid("it has a character that must be escaped"));
         }
-        let (host, port) = split_port(authority).ok_or_else(|| invalid("the port is no number"))?;
+        let host = host(authority).ok_or_else(|| invalid("the port is no number"))?;
         if host.is_empty() {
             return Err(invalid("it has no host"));
         }
         Ok(Self {
             is_https,
-            host: host.to_owned(),
-            port: port.unwrap_or(if is_https { 443 } else { 80 }),
             authority: authority.to_owned(),
             path: path.trim_end_matches('/').to_owned(),
             user,
         })
-    }
-
-    /// Host and port, for messages.
-    #[must_use]
-    pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
     }
 }
 
@@ -92,8 +82,8 @@ impl fmt::Debug for BaseUrl {
     }
 }
 
-/// `host`, `host:port`, `[address]:port`.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+/// The host of `host`, `host:port`, `[address]:port`; none where the port is no number.
+fn host(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']')?;
@@ -102,8 +92,8 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
         None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
     };
     match port {
-        None | Some("") => Some((host, None)),
-        Some(port) => Some((host, Some(port.parse().ok()?))),
+        None | Some("") => Some(host),
+        Some(port) => port.parse::<u16>().ok().map(|_port| host),
     }
 }
 
@@ -143,14 +133,14 @@ mod tests {
 
     #[test]
     fn parts_are_found() {
-        let check = |text: &str, host: &str, port: u16, path: &str| {
+        let check = |text: &str, authority: &str, path: &str| {
             let url = BaseUrl::parse(text).unwrap();
-            assert_eq!((url.host.as_str(), url.port, url.path.as_str()), (host, port, path), "{text}");
+            assert_eq!((url.authority.as_str(), url.path.as_str()), (authority, path), "{text}");
         };
-        check("http://a", "a", 80, "");
-        check("https://a/", "a", 443, "");
-        check("http://a:9090/prom/", "a", 9090, "/prom");
-        check("http://[::1]:9090", "::1", 9090, "");
+        check("http://a", "a", "");
+        check("https://a/", "a", "");
+        check("http://a:9090/prom/", "a:9090", "/prom");
+        check("http://[::1]:9090", "[::1]:9090", "");
         let url = BaseUrl::parse("https://u%40x:p%3Aq@a:1/x").unwrap();
         assert_eq!(url.user, Some(("u@x".to_owned(), "p:q".to_owned())));
         assert_eq!(url.to_string(), "https://a:1/x");

@@ -140,8 +140,13 @@ async fn headers_and_credentials_go_with_each_request() {
     let good = || json(r#"{"status":"success","data":[]}"#);
     let server = Server::start(vec![good(), good(), good()]).await;
     let bearer = client(&server, |options| {
-        options.credentials = Credentials::Bearer(Secret::File(token.clone()));
-        options.headers = crate::parse_headers(&["X-Scope=a".to_owned(), "x-scope=b".to_owned()]).unwrap();
+        let flags = crate::AdapterFlags {
+            url: options.url.to_string(),
+            token_file: Some(token.clone()),
+            headers: vec!["X-Scope=a".to_owned(), "x-scope=b".to_owned()],
+            ..crate::AdapterFlags::default()
+        };
+        *options = flags.options().unwrap();
     });
     bearer.label_names(&[], None, DEADLINE).await.unwrap();
     std::fs::write(&token, "second").unwrap();
@@ -155,7 +160,7 @@ async fn headers_and_credentials_go_with_each_request() {
     assert!(asked[2].headers.contains("authorization: Basic dTpw\r\n"), "{}", asked[2].headers);
     std::fs::remove_file(&token).unwrap();
     let error = bearer.label_names(&[], None, DEADLINE).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot read the secret in {}", token.display()));
+    assert_eq!(error.to_string(), format!("cannot read `{}`", token.display()));
 }
 
 #[tokio::test]
@@ -203,8 +208,9 @@ async fn silence_and_excess_end_at_their_bounds() {
     let error = client(&server, |_| ()).query("x", at(0), DEADLINE).await.unwrap_err();
     assert_eq!(error.to_string(), format!("answer has more than {MAX_ANSWER_BYTES} bytes"));
     let unreachable = ClientOptions::new(BaseUrl::parse("http://127.0.0.1:1").unwrap());
-    let error = Client::new(unreachable).unwrap().query("x", at(0), DEADLINE).await.unwrap_err();
-    assert_eq!(error.to_string(), "cannot connect to 127.0.0.1:1");
+    let unreachable = Client::new(unreachable, http_client::ClientOptions::default());
+    let error = unreachable.query("x", at(0), DEADLINE).await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot connect to `127.0.0.1:1`");
 }
 
 fn at(unix_ms: i64) -> Timestamp {
@@ -214,7 +220,7 @@ fn at(unix_ms: i64) -> Timestamp {
 fn client(server: &Server, change: impl FnOnce(&mut ClientOptions)) -> Client {
     let mut options = ClientOptions::new(BaseUrl::parse(&format!("http://{}/prom/", server.address())).unwrap());
     change(&mut options);
-    Client::new(options).unwrap()
+    Client::new(options, http_client::ClientOptions::default())
 }
 
 /// An error and its causes.

@@ -1,6 +1,6 @@
 //! TLS: whom the client trusts, and who it is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -24,34 +24,22 @@ async fn server_and_client_are_checked_with_files_that_may_change() {
     let (ca, cert, key) = (path("ca.pem"), path("cert.pem"), path("key.pem"));
     std::fs::write(&ca, other.pem()).unwrap();
     ours.identity("client", &cert, &key);
-    let mut options = ClientOptions::new(BaseUrl::parse(&format!("https://{address}")).unwrap());
-    options.tls.authorities = Some(Pem::File(ca.clone()));
-    options.tls.identity = Some((Pem::File(cert.clone()), Pem::File(key.clone())));
-    let client = Client::new(options).unwrap();
+    let client = trusting(&address, &ca, &cert, &key);
     let ask = || client.label_names(&[], None, DEADLINE);
 
     let error = ask().await.unwrap_err();
-    assert_eq!(error.to_string(), format!("TLS handshake with {address} failed"));
+    assert_eq!(error.to_string(), "TLS handshake with `127.0.0.1` failed");
     // The same client, after the file was exchanged.
     std::fs::write(&ca, ours.pem()).unwrap();
     assert_eq!(ask().await.unwrap().value, ["a"]);
-    // A certificate of another authority is refused by the server; the connection that rests must not be used.
+    // A certificate of another authority is refused by the server.
     other.identity("client", &cert, &key);
-    let mut options = ClientOptions::new(BaseUrl::parse(&format!("https://{address}")).unwrap());
-    options.tls.authorities = Some(Pem::File(ca.clone()));
-    options.tls.identity = Some((Pem::File(cert.clone()), Pem::File(key.clone())));
-    let stranger = Client::new(options).unwrap();
+    let stranger = trusting(&address, &ca, &cert, &key);
     assert!(stranger.label_names(&[], None, Duration::from_secs(5)).await.is_err());
-    // A name that the certificate does not have.
-    let mut options = ClientOptions::new(BaseUrl::parse(&format!("https://{address}")).unwrap());
-    options.tls =
-        TlsOptions { authorities: Some(Pem::File(ca)), server_name: Some("other".to_owned()), identity: None };
-    let error = Client::new(options).unwrap().label_names(&[], None, DEADLINE).await.unwrap_err();
-    assert!(matches!(error, ClientError::Handshake { .. }), "{error:?}");
 }
 
-#[test]
-fn broken_files_are_named() {
+#[tokio::test]
+async fn broken_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let authority = Authority::new();
@@ -59,21 +47,33 @@ fn broken_files_are_named() {
     std::fs::write(&ca, authority.pem()).unwrap();
     std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nnonsense").unwrap();
     authority.identity("client", &cert, &key);
-    let check = |ca: &PathBuf, cert: &PathBuf, key: &PathBuf, expected: &str| {
-        let mut options = ClientOptions::new(BaseUrl::parse("https://localhost").unwrap());
-        options.tls.authorities = Some(Pem::File(ca.clone()));
-        options.tls.identity = Some((Pem::File(cert.clone()), Pem::File(key.clone())));
-        let found = Client::new(options).map_or_else(|error| error.to_string(), |_client| "good".to_owned());
-        assert_eq!(found, expected.replace("DIR", &folder.path().display().to_string()));
-    };
-    check(&ca, &cert, &key, "good");
-    check(&broken, &cert, &key, "no valid certificate in DIR/broken");
-    check(&ca, &broken, &key, "no valid certificate in DIR/broken");
-    check(&ca, &cert, &broken, "no private key in DIR/broken");
-    check(&ca, &cert, &path("none"), "cannot read DIR/none");
     let other = path("other");
     authority.identity("client", &path("unused"), &other);
-    check(&ca, &cert, &other, "certificate cannot be used: DIR/cert");
+    let none = path("none");
+    for (ca, cert, key, expected) in [
+        (&ca, &cert, &key, "good"),
+        (&broken, &cert, &key, "`tls_config` cannot be used: no certificate in `DIR/broken`"),
+        (&ca, &broken, &key, "`tls_config` cannot be used: no certificate in `DIR/broken`"),
+        (&ca, &cert, &broken, "`tls_config` cannot be used: no private key in `DIR/broken`"),
+        (&ca, &cert, &none, "cannot read `DIR/none`"),
+        (&ca, &cert, &other, "`tls_config` cannot be used: client certificate and key"),
+    ] {
+        let checked = trusting("localhost", ca, cert, key).check().await;
+        let found = checked.map_or_else(|error| error.to_string(), |()| "good".to_owned());
+        assert_eq!(found, expected.replace("DIR", &folder.path().display().to_string()));
+    }
+}
+
+/// A client that trusts an authority and shows a certificate.
+fn trusting(address: &str, ca: &Path, cert: &Path, key: &Path) -> Client {
+    let flags = crate::AdapterFlags {
+        url: format!("https://{address}"),
+        ca_file: Some(ca.to_owned()),
+        client_cert_file: Some(cert.to_owned()),
+        client_key_file: Some(key.to_owned()),
+        ..crate::AdapterFlags::default()
+    };
+    Client::new(flags.options().unwrap(), http_client::ClientOptions::default())
 }
 
 /// An authority that exists for one test.
