@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{Outcome, asr, check, completion, load, model, server, test, up};
+use crate::commands::{Outcome, asr, check, completion, load, model, server, test, tsdb, up};
 use crate::logging::{LogFormat, LogLevel};
 use crate::printer::{ColorChoice, Printer};
 
@@ -83,6 +83,8 @@ enum Command {
     Test(test::TestCommand),
     /// Completion of command lines for a shell.
     Completion(completion::CompletionArgs),
+    #[command(subcommand)]
+    Tsdb(tsdb::TsdbCommand),
 }
 
 /// Runs the command that `args` name (the program's name first). Never panics on input.
@@ -135,6 +137,7 @@ fn execute(command: Command, printer: Printer) -> Result<Outcome> {
             Command::Check(command) => check::run(&command, printer),
             Command::Test(command) => test::run(&command, printer),
             Command::Completion(args) => completion::run(&args, Cli::command(), printer),
+            Command::Tsdb(command) => tsdb::run(&command, printer),
         }
     });
     // A read of stdin cannot be cancelled; the process does not wait for it.

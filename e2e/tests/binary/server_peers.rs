@@ -104,6 +104,52 @@ async fn prometheus_writes_to_us_and_reads_from_us() {
 }
 
 #[tokio::test]
+async fn data_go_to_prometheus_and_come_back() {
+    let Some(promtool) = peer("promtool") else { return };
+    let target = Target::start(PAGE).await.unwrap();
+    let config = format!(
+        "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n\
+         scrape_configs:\n- {{job_name: asr, static_configs: [{{targets: ['{}']}}]}}\n",
+        target.address()
+    );
+    let server = Server::start(&config, &[]).await.unwrap();
+    server.until("asr_total_requests", |result| first_value(result).is_some_and(|value| value > 5.0)).await.unwrap();
+    let Server { mut process, folder, .. } = server;
+    process.signal("TERM").await.unwrap();
+    process.wait(SOON).await.unwrap();
+
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let (data, blocks, back) = (place("data"), place("blocks"), place("back"));
+    let listed: Value = serde_json::from_str(&ours(&["tsdb", "list", &data, "-o", "json"]).await).unwrap();
+    let samples = |listed: &Value| {
+        let sealed = listed["segments"].as_array().unwrap().iter().map(|segment| segment["samples"].as_u64().unwrap());
+        sealed.sum::<u64>() + listed["head"]["samples"].as_u64().unwrap()
+    };
+    assert!(samples(&listed) > 20, "{listed}");
+    assert!(ours(&["tsdb", "analyze", &data]).await.contains("asr_total_requests"));
+    let exported: Value = serde_json::from_str(&ours(&["tsdb", "export", &data, &blocks, "-o", "json"]).await).unwrap();
+    assert_eq!(exported["blocks"][0]["samples"].as_u64(), Some(samples(&listed)), "{exported}");
+
+    let seen = Command::new(promtool).args(["tsdb", "list", &blocks]).output().await.unwrap();
+    let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
+    assert!(seen.contains(exported["blocks"][0]["ulid"].as_str().unwrap()), "{seen}");
+
+    ours(&["tsdb", "import", &back, &blocks]).await;
+    assert_eq!(ours(&["tsdb", "dump", &back]).await, ours(&["tsdb", "dump", &data]).await);
+    let one = ours(&["tsdb", "dump", &data, "--match", "asr_total_requests"]).await;
+    assert!(one.lines().count() > 5 && one.lines().all(|line| line.starts_with("asr_total_requests{")), "{one}");
+    let nowhere = Command::new(e2e::process::binary().unwrap()).args(["tsdb", "list", "/nowhere"]).output().await.unwrap();
+    assert_eq!(nowhere.status.code(), Some(2));
+}
+
+/// What a command of ours prints.
+async fn ours(words: &[&str]) -> String {
+    let output = Command::new(e2e::process::binary().unwrap()).args(words).output().await.unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
 async fn alertmanager_hears_of_our_alerts() {
     let Some(program) = peer("prometheus-alertmanager") else { return };
     let (address, folder) = (free_address(), tempfile::tempdir().unwrap());

@@ -12,6 +12,7 @@ pub mod model;
 pub mod rule_files;
 pub mod server;
 pub mod test;
+pub mod tsdb;
 pub mod up;
 
 #[cfg(test)]
