@@ -81,6 +81,11 @@ def memory(pid):
     return int(found["VmRSS"]) / 1024, int(found["VmHWM"]) / 1024
 
 
+def anonymous(pid):
+    """Resident MiB that are no file's."""
+    return int(re.search(r"RssAnon:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
 def bytes_below(folder, without=()):
     total = 0
     for root, folders, files in os.walk(folder):
@@ -197,17 +202,18 @@ def scrape(name, options, hard):
         ))
         stack.callback(engine.discard)
 
-        def discover(first):
+        def discover(first, pods=options.pods):
             words = [options.pods_binary, "targets", "--address", address, "--first", str(first)]
-            document = subprocess.check_output([*words, "--pods", str(options.pods)])
+            document = subprocess.check_output([*words, "--pods", str(pods)])
             fresh = pathlib.Path(engine.folder, "pods.json.new")
             fresh.write_bytes(document)
             fresh.rename(pathlib.Path(engine.folder, "pods.json"))
 
-        discover(0)
+        discover(0, 0)
         empty_start = engine.start()
-        time.sleep(1)
-        empty = memory(engine.pid)[0]
+        time.sleep(3)
+        empty, empty_anonymous = memory(engine.pid)[0], anonymous(engine.pid)
+        discover(0)
         say(name, "hard" if hard else "scrape", f"ready after {empty_start:.2f} s, warming up")
         time.sleep(options.warm)
         at = {"samples": engine.appended(), "cpu": cpu_seconds(engine.pid), "pods": cpu_seconds(pods.pid),
@@ -228,6 +234,7 @@ def scrape(name, options, hard):
             "CPU-s per million scraped samples": round((cpu_seconds(engine.pid) - at["cpu"]) / million, 2),
             "CPU-s per million, of the pods": round((cpu_seconds(pods.pid) - at["pods"]) / million, 2),
             "resident MiB, empty process": round(empty, 1),
+            "anonymous resident MiB, empty process": round(empty_anonymous, 1),
             "resident MiB, median": round(statistics.median(resident), 1),
             "resident MiB, last": round(resident[-1], 1),
             "resident KiB per active series over empty": round((statistics.median(resident) - empty) * 1024 / active, 2),

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 /// How often the process is looked at; a look costs some 20 µs.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The part of the limit that the head may take; the rest is for queries, buffers and what nobody reserves.
-const HEAD_PERCENT: u64 = 60;
+/// The part of the limit that the head may take; the rest is for pages, queries, sealing and what nobody reserves.
+const HEAD_PERCENT: u64 = 50;
 
 /// The limit of this process.
 #[derive(Clone, Debug)]
@@ -41,8 +41,9 @@ impl MemoryLimit {
 
     /// What the storage's head may take of it.
     #[must_use]
-    pub fn head_bytes(&self) -> usize {
-        usize::try_from(self.bytes / 100 * HEAD_PERCENT).unwrap_or(usize::MAX)
+    pub fn head(&self) -> MemoryPool {
+        let bytes = usize::try_from(self.bytes / 100 * HEAD_PERCENT).unwrap_or(usize::MAX);
+        self.pool.child("series in memory", bytes)
     }
 
     /// Tells the pool what the process holds, until shutdown.

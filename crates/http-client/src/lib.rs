@@ -30,7 +30,8 @@ mod tls;
 pub use client::{ClientOptions, Endpoint, Exchange, HttpClient, MAX_REDIRECTS, redirect_location, resolve};
 pub use config::{
     AuthConfig, Authorization, BasicAuth, HeaderConfig, HttpClientConfig, OAuth2Config, ProxyConfig, ProxyScheme,
-    ProxyUrl, ProxyUrlError, Secret, SecretSource, TlsConfig, TlsMaterial, TlsVersion, http_client_config, http_url,
+    ProxyUrl, ProxyUrlError, Scheme, Secret, SecretSource, TlsConfig, TlsMaterial, TlsVersion, http_client_config,
+    http_url, scheme,
 };
 pub use connection::Connection;
 pub use error::ClientError;

@@ -11,7 +11,6 @@ use http_client::{AuthConfig, Authorization, BasicAuth, Secret, SecretSource, Tl
 use yaml::decoders::{boolean, string};
 use yaml::{Errors, Fields, Node, Report};
 
-
 /// Where a pod finds the token of its service account.
 const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// Where a pod finds the authority of its cluster.
@@ -171,7 +170,7 @@ fn context(fields: &mut Fields<'_, '_>) -> Option<Context> {
     Some(Context { cluster: cluster?, user })
 }
 
-fn cluster(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<TlsOptions> {
+fn cluster(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<TlsConfig> {
     fields.ignore(&["server", "extensions", "disable-compression"]);
     fields.unsupported("proxy-url", "connections are made directly");
     if fields.or("insecure-skip-tls-verify", boolean, false) {

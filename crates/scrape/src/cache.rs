@@ -51,6 +51,11 @@ pub(crate) struct ScrapeCache {
 pub(crate) struct Cursor(usize);
 
 impl ScrapeCache {
+    /// Series that it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.by_text.len()
+    }
+
     /// The text that is expected next, and whose entry it is.
     pub(crate) fn expected(&self, cursor: Cursor) -> Option<(&str, EntryId)> {
         let id = *self.order.get(cursor.0)?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use datamodel::relabel::{RelabelConfig, RelabelError, RelabelRule};
 use datamodel::time::format_duration;
-use http_client::HttpClientConfig;
+use http_client::{HttpClientConfig, Scheme};
 
 use crate::error::describe;
 use crate::protocol::{NameEscaping, NameValidation, ScrapeProtocol};
@@ -27,27 +27,6 @@ pub const DEFAULT_SAMPLE_LIMIT: usize = 1_000_000;
 
 /// Targets of a job when `target_limit` is not set; each costs a task and a connection.
 pub const DEFAULT_TARGET_LIMIT: usize = 20_000;
-
-/// The scheme of a target's URL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scheme {
-    /// Plain HTTP.
-    #[default]
-    Http,
-    /// HTTP over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// The scheme as URLs spell it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
 
 /// What a target may send; zero means that only our own bounds hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use datamodel::time::format_duration;
 use discovery::{DecodeContext, DiscoveryConfig, discovery_configs};
-use http_client::http_client_config;
+use http_client::{http_client_config, scheme};
 use yaml::decoders::{boolean, duration, float, integer, list, map, one_of, size, string};
 use yaml::{Fields, Node, Report, relabel_configs};
 
-use crate::config::{Scheme, ScrapeConfig, ScrapeLimits};
+use crate::config::{ScrapeConfig, ScrapeLimits};
 use crate::protocol::{NameEscaping, NameValidation, ScrapeProtocol};
 
 /// A job and how its targets are found.
@@ -110,7 +110,7 @@ pub fn scrape_config(
             scrape_protocols: scrape_protocols.unwrap_or(ours.scrape_protocols),
             fallback_scrape_protocol: fields.optional("fallback_scrape_protocol", fallback),
             metrics_path: fields.or("metrics_path", string, ours.metrics_path),
-            scheme: fields.or("scheme", one_of(&[("http", Scheme::Http), ("https", Scheme::Https)]), ours.scheme),
+            scheme: fields.or("scheme", scheme, ours.scheme),
             params: fields.optional("params", map(list(string))).unwrap_or_default().into_iter().collect(),
             honor_labels: fields.or("honor_labels", boolean, false),
             honor_timestamps: fields.or("honor_timestamps", boolean, true),

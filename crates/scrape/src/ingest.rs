@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use datamodel::exposition::Format;
 use datamodel::{Labels, LabelsBuilder, METRIC_NAME, Metadata, STALE_NAN, Timestamp};
-use storage::{AppendError, Appendable, Appender, Exemplar, GroupRef, SeriesRef};
+use storage::{AppendError, Appendable, Appender, Exemplar, GroupRef, Reservation, SeriesRef};
 use tokio::time::Instant;
 
-use crate::body::Body;
+use crate::body::{Body, PAGE_ALLOWANCE_BYTES};
 use crate::cache::{EntryId, ScrapeCache};
 use crate::error::ScrapeError;
 use crate::page::{Row, RowExemplar, RowSample, SampleRules, Source, read_page};
@@ -37,6 +37,13 @@ const REPORT_NAMES: [&str; 8] = [
     "scrape_body_size_bytes",
 ];
 const USUAL_REPORTS: usize = 5;
+
+/// Bytes that a line of a large page takes while it is written: row, order, batch.
+const LINE_BYTES: usize = 200;
+/// Bytes more for a line that was not on the last page: what the parser makes of it.
+const NEW_LINE_BYTES: usize = 300;
+/// Bytes of a line that is kept until the next page: text, labels, places.
+const KEPT_LINE_BYTES: usize = 400;
 
 /// What the series about limits say.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +121,8 @@ pub(crate) struct Ingest {
     live: Vec<EntryId>,
     report: Vec<ReportSeries>,
     limit_report: Option<LimitReport>,
+    /// What a large page left in the cache.
+    kept: Option<Reservation>,
 }
 
 impl Ingest {
@@ -125,7 +134,8 @@ impl Ingest {
         };
         let count = if limit_report.is_some() { REPORT_NAMES.len() } else { USUAL_REPORTS };
         let report = REPORT_NAMES.iter().take(count).map(report).collect();
-        Self { rules, cache: ScrapeCache::default(), group: None, scrape: 0, live: Vec::new(), report, limit_report }
+        let (cache, live) = (ScrapeCache::default(), Vec::new());
+        Self { rules, cache, group: None, scrape: 0, live, report, limit_report, kept: None }
     }
 
     /// Writes one scrape: its samples and markers, or after a failure only markers, and its report.
@@ -143,10 +153,16 @@ impl Ingest {
             Err(ScrapeError::BodySize(_)) => -1.0,
             Err(_) => 0.0,
         };
-        let (row, mut result) = match page {
-            Ok(page) => read_page(&page.body.bytes, page.format, &self.rules, &self.cache),
-            Err(error) => (Row::default(), Err(error)),
+        let page = page.and_then(|page| Ok((self.room_for(&page.body)?, page)));
+        let (row, mut result) = match &page {
+            Ok((_room, page)) => read_page(&page.body.bytes, page.format, &self.rules, &self.cache),
+            Err(_) => (Row::default(), Ok(())),
         };
+        let mut room = None;
+        match page {
+            Ok((reserved, _page)) => room = Some(reserved),
+            Err(error) => result = Err(error),
+        }
         let (scraped, kept) = (row.scraped, row.kept);
         let mut batch = Batch::default();
         if result.is_ok()
@@ -161,6 +177,16 @@ impl Ingest {
             batch.markers = std::mem::take(&mut self.live);
             result = self.append_markers(appender.as_mut(), at, &mut batch).and(result);
         }
+        if matches!(result, Err(ScrapeError::Memory(_))) {
+            // What made the memory scarce must not outlive it. All series have ended; the next page that fits is
+            // parsed in full.
+            (self.cache, self.kept) = (ScrapeCache::default(), None);
+        } else if let Some(mut room) = room.filter(|room| room.bytes() > 0) {
+            room.resize_anyway(self.cache.len().saturating_mul(KEPT_LINE_BYTES));
+            self.kept = Some(room);
+        } else if result.is_ok() {
+            self.kept = None;
+        }
         let duration = started.elapsed();
         let up = if result.is_ok() { 1.0 } else { 0.0 };
         let mut values = vec![up, duration.as_secs_f64(), scraped as f64, kept as f64, batch.added as f64];
@@ -171,6 +197,23 @@ impl Ingest {
         let committed = written.and_then(|()| self.commit(appender, &mut batch));
         let error = result.err().or(committed.err().map(ScrapeError::Append));
         ScrapeReport { error, duration, scraped, refused: batch.refused }
+    }
+
+    /// Reserves what a large page will take until it is written, and what stays of it. Pages within the allowance
+    /// of every target reserve nothing.
+    fn room_for(&self, body: &Body) -> Result<Reservation, ScrapeError> {
+        let pool = body.reserved.pool();
+        if body.bytes.len() <= PAGE_ALLOWANCE_BYTES {
+            return Ok(pool.reservation());
+        }
+        let lines = body.bytes.iter().filter(|byte| **byte == b'\n').count();
+        let known = self.cache.len();
+        let new = lines.saturating_sub(known);
+        // What is kept already counts until it is counted anew.
+        let kept = lines.max(known).saturating_mul(KEPT_LINE_BYTES);
+        let kept = kept.saturating_sub(self.kept.as_ref().map_or(0, Reservation::bytes));
+        let passing = lines.saturating_mul(LINE_BYTES).saturating_add(new.saturating_mul(NEW_LINE_BYTES));
+        pool.reserve(passing.saturating_add(kept)).map_err(ScrapeError::Memory)
     }
 
     /// Ends all series of a target that is gone.

@@ -37,7 +37,7 @@ mod url;
 
 pub use config::{
     CheckedConfig, ConfigError, ConfigErrors, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SAMPLE_LIMIT,
-    DEFAULT_TARGET_LIMIT, Scheme, ScrapeConfig, ScrapeLimits,
+    DEFAULT_TARGET_LIMIT, ScrapeConfig, ScrapeLimits,
 };
 pub use decode::{JobConfig, ScrapeDefaults, scrape_config, scrape_defaults};
 pub use error::{ScrapeError, describe};

@@ -13,9 +13,10 @@ use datamodel::relabel::{self, Verdict};
 use datamodel::time::{DurationError, format_duration, parse_duration};
 use datamodel::{Labels, LabelsBuilder, Timestamp};
 use discovery::{ADDRESS, TargetGroup};
+use http_client::Scheme;
 use tokio::sync::mpsc;
 
-use crate::config::{CheckedConfig, Scheme};
+use crate::config::CheckedConfig;
 use crate::error::ScrapeError;
 use crate::pull::PullRequest;
 use crate::url::TargetUrl;

@@ -6,9 +6,8 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use http::Uri;
-use http_client::Endpoint;
+use http_client::{Endpoint, Scheme};
 
-use crate::config::Scheme;
 use crate::error::ScrapeError;
 
 /// Where a target is scraped.

@@ -10,12 +10,11 @@
 //! Locks, in this order: the upkeep's, the writer's, the head's. Rule: nothing here spawns or reads the ambient clock.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use datamodel::time::{TimeRange, duration_ms};
 use datamodel::{Clock, Matcher, Metadata, Timestamp};
-use storage::AppendError;
+use storage::{AppendError, Reservation};
 
 use crate::append::Durable;
 use crate::disk::{Disk, RealDisk};
@@ -72,7 +71,7 @@ pub(crate) struct Inner {
     pub(crate) upkeep: Mutex<Upkeep>,
     last_sync: Mutex<Option<Timestamp>>,
     /// Bytes of the head when it was last counted, and of the series since.
-    pub(crate) head_bytes: AtomicUsize,
+    pub(crate) head_memory: Mutex<Reservation>,
     #[expect(dead_code, reason = "held until the end")]
     lock: Option<FolderLock>,
 }
@@ -106,12 +105,15 @@ impl Inner {
         Ok(())
     }
 
+    pub(crate) fn head_memory(&self) -> MutexGuard<'_, Reservation> {
+        self.head_memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the head takes no new series.
     pub(crate) fn is_full(&self, head: &Head) -> bool {
-        let over = |limit| self.head_bytes.fetch_add(NEW_SERIES_BYTES, Ordering::Relaxed) >= limit;
         // A forgotten series that an open batch names keeps its place.
         head.series_len() + self.batches.remembered_len() >= self.options.max_series
-            || self.options.max_head_bytes.is_some_and(over)
+            || self.head_memory().grow(NEW_SERIES_BYTES).is_err()
     }
 
     /// Syncs the log, if the last time is an interval ago.
@@ -195,7 +197,8 @@ impl Tsdb {
         let syncer = Syncer::new(Arc::clone(wal.file()));
         let oldest_batch = (report.replayed_batches > 0).then(|| clock.now());
         let writer = Writer { wal, closed: false, oldest_batch, appended_samples: 0 };
-        let head_bytes = head.byte_len();
+        let mut head_memory = options.memory.reservation();
+        head_memory.resize_anyway(head.byte_len());
         let inner = Inner {
             options,
             disk,
@@ -209,7 +212,7 @@ impl Tsdb {
             syncer,
             upkeep: Mutex::new(Upkeep::new(highest + 1)),
             last_sync: Mutex::new(None),
-            head_bytes: AtomicUsize::new(head_bytes),
+            head_memory: Mutex::new(head_memory),
             lock,
         };
         let removed = wal::remove_through(inner.disk.as_ref(), &wal_dir, sealed);
@@ -243,9 +246,8 @@ impl Tsdb {
     pub fn maintain(&self) -> Result<(), AppendError> {
         let inner = &self.inner;
         inner.sync_if_due()?;
-        if inner.options.max_head_bytes.is_some() {
-            inner.head_bytes.store(inner.head().byte_len(), Ordering::Relaxed);
-        }
+        let head_bytes = inner.head().byte_len();
+        inner.head_memory().resize_anyway(head_bytes);
         if inner.upkeep_rests() {
             return Ok(());
         }

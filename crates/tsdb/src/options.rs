@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use storage::MemoryPool;
+
 pub use crate::wal::replay::Damage;
 
 /// What the owner chooses.
@@ -23,8 +25,9 @@ pub struct TsdbOptions {
     pub wal_sync_interval: Duration,
     /// Series in the head beyond which no new ones are taken.
     pub max_series: usize,
-    /// Bytes of the head beyond which no new series are taken. `None` sets no bound.
-    pub max_head_bytes: Option<usize>,
+    /// Where the head reserves its memory; when there is none left, no new series are taken, and before that
+    /// the head is sealed early.
+    pub memory: MemoryPool,
     /// Exemplars of all series together; beyond it the oldest go. Zero keeps none.
     pub max_exemplars: usize,
     /// The head is sealed when its oldest batch was committed so long ago.
@@ -44,7 +47,7 @@ impl TsdbOptions {
             out_of_order_window: Duration::ZERO,
             wal_sync_interval: Duration::from_secs(1),
             max_series: 10_000_000,
-            max_head_bytes: None,
+            memory: MemoryPool::unlimited(),
             max_exemplars: 100_000,
             seal_interval: Duration::from_secs(15 * 60),
             // Replay takes some 100 to 200 ns a sample.

@@ -112,8 +112,8 @@ impl Inner {
         let pending = self.upkeep().pending.is_some();
         let (samples, series) = (self.head().samples_len(), self.head().series_len() as u64);
         // Near its limit of bytes the head is sealed early, as long as that frees more than labels.
-        let near =
-            self.options.max_head_bytes.is_some_and(|limit| self.head_bytes.load(Ordering::Relaxed) > limit / 4 * 3);
+        let held = self.head_memory().bytes();
+        let near = held / 3 > self.options.memory.left();
         // Ended series are forgotten by a seal: with many of them it pays early.
         let ended = self.head().ended_len();
         let many_ended = ended > MIN_ENDED && ended * 4 > series;

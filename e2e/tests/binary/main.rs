@@ -5,6 +5,7 @@
 //! - `runbook`: what the seed's page shows: metrics, queries, custom metrics.
 //! - `server`: configuration, reload, queries. `server_end`: its ends, orderly and by force.
 //! - `server_peers`: the server among Debian's Prometheus and Alertmanager.
+//! - `limits`: memory under a hostile query and a burst of series.
 //! - `bad_input`: clear errors, nothing lost.
 //!
 //! Rule: each test starts its own processes on free ports, and leaves none behind.
@@ -12,6 +13,7 @@
 
 mod bad_input;
 mod failures;
+mod limits;
 mod runbook;
 mod scaling;
 mod server;

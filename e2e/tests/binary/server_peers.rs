@@ -138,7 +138,8 @@ async fn data_go_to_prometheus_and_come_back() {
     assert_eq!(ours(&["tsdb", "dump", &back]).await, ours(&["tsdb", "dump", &data]).await);
     let one = ours(&["tsdb", "dump", &data, "--match", "asr_total_requests"]).await;
     assert!(one.lines().count() > 5 && one.lines().all(|line| line.starts_with("asr_total_requests{")), "{one}");
-    let nowhere = Command::new(e2e::process::binary().unwrap()).args(["tsdb", "list", "/nowhere"]).output().await.unwrap();
+    let nowhere =
+        Command::new(e2e::process::binary().unwrap()).args(["tsdb", "list", "/nowhere"]).output().await.unwrap();
     assert_eq!(nowhere.status.code(), Some(2));
 }
 

@@ -18,7 +18,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
-use yaml::decoders::{boolean, string};
+use yaml::decoders::{boolean, one_of, string};
 use yaml::{Fields, Node, Report};
 
 pub use auth::{AuthConfig, Authorization, BasicAuth, OAuth2Config};
@@ -76,6 +76,32 @@ pub fn http_client_config(fields: &mut Fields<'_, '_>, directory: &Path) -> Http
     fields.optional("enable_http2", boolean);
     let headers = headers::headers(fields, directory);
     HttpClientConfig { auth, tls: tls.unwrap_or_default(), proxy, follow_redirects, headers }
+}
+
+/// The scheme of the URLs of targets that discovery gives host and port of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    #[default]
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The scheme as URLs spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Reads `scheme`: `http` or `https`.
+pub fn scheme(node: &Node, report: &mut Report) -> Option<Scheme> {
+    one_of(&[("http", Scheme::Http), ("https", Scheme::Https)])(node, report)
 }
 
 /// An absolute URL with a host, over HTTP or HTTPS.

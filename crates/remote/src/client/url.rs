@@ -60,12 +60,7 @@ impl BaseUrl {
         if host.is_empty() {
             return Err(invalid("it has no host"));
         }
-        Ok(Self {
-            is_https,
-            authority: authority.to_owned(),
-            path: path.trim_end_matches('/').to_owned(),
-            user,
-        })
+        Ok(Self { is_https, authority: authority.to_owned(), path: path.trim_end_matches('/').to_owned(), user })
     }
 }
 

@@ -8,32 +8,12 @@ use std::time::Duration;
 use datamodel::Labels;
 use datamodel::relabel::RelabelRule;
 use discovery::Discoverer;
+use http_client::Scheme;
 
 use super::http::Post;
 
 /// How long one request may take, unless the configuration says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The scheme of an Alertmanager's URL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scheme {
-    /// Plain HTTP.
-    #[default]
-    Http,
-    /// HTTP over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// The scheme as URLs spell it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
 
 /// How Alertmanagers are reached, and what they are told.
 #[derive(Clone, Debug)]

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use datamodel::Labels;
 use datamodel::relabel::RelabelRule;
 use discovery::{DecodeContext, DiscoveryConfig, DiscoveryContext, DiscoveryError, discovery_configs};
-use http_client::{HttpClient, HttpClientConfig, http_client_config};
-use yaml::decoders::{duration, list, one_of, string};
+use http_client::{HttpClient, HttpClientConfig, Scheme, http_client_config, scheme};
+use yaml::decoders::{duration, list, string};
 use yaml::{Fields, Node, Report, relabel_configs};
 
-use super::config::{AlertmanagerConfig, AlertmanagerSet, DEFAULT_TIMEOUT, NotifierConfig, Scheme};
+use super::config::{AlertmanagerConfig, AlertmanagerSet, DEFAULT_TIMEOUT, NotifierConfig};
 
 /// The section `alerting`.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +77,7 @@ fn alertmanagers(node: &Node, report: &mut Report, context: &DecodeContext<'_>) 
         return None;
     }
     yaml::mapping(node, report, |fields| {
-        let scheme = fields.or("scheme", one_of(&[("http", Scheme::Http), ("https", Scheme::Https)]), Scheme::Http);
+        let scheme = fields.or("scheme", scheme, Scheme::Http);
         let path_prefix = fields.optional("path_prefix", string).unwrap_or_default();
         let timeout = fields.or("timeout", duration, DEFAULT_TIMEOUT);
         if timeout.is_zero() {

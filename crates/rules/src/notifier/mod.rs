@@ -42,7 +42,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use config::{AlertmanagerConfig, AlertmanagerSet, DEFAULT_TIMEOUT, NotifierConfig, Scheme};
+pub use config::{AlertmanagerConfig, AlertmanagerSet, DEFAULT_TIMEOUT, NotifierConfig};
 pub use decode::{AlertingConfig, AlertmanagersConfig, alerting_config};
 pub use http::{Post, PostAnswer, PostError, PostFuture};
 

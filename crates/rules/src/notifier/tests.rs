@@ -12,7 +12,7 @@ use datamodel::Timestamp;
 use datamodel::relabel::{RelabelAction, RelabelConfig};
 use discovery::StaticDiscoverer;
 use expect_test::expect;
-use http_client::ClientError;
+use http_client::{ClientError, Scheme};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 

@@ -190,7 +190,7 @@ fn storage_options(args: &ServerArgs, config: &ServerConfig, memory: &MemoryLimi
     }
     options.out_of_order_window = own.out_of_order_time_window;
     options.max_exemplars = own.max_exemplars.unwrap_or(options.max_exemplars);
-    options.max_head_bytes = Some(memory.head_bytes());
+    options.memory = memory.head();
     options
 }
 
