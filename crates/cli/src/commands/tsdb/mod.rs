@@ -1,7 +1,7 @@
 //! `crescendo tsdb`: what lies in a data folder, and the way to Prometheus and back.
 //!
-//! - [`list`]: segments or blocks. [`analyze`]: where the series come from. [`dump`]: samples as text.
-//! - [`copy`]: `import` and `export` of Prometheus' blocks.
+//! - `list`: segments or blocks. `analyze`: where the series come from. `dump`: samples as text.
+//! - `copy`: `import` and `export` of Prometheus' blocks.
 //!
 //! Rule: these commands work on folders that no process has open; whoever has one is named.
 
