@@ -2,7 +2,7 @@
 //!
 //! - [`process`]: [`Crescendo`](process::Crescendo), a running command whose addresses were read from its output.
 //! - [`client`]: an HTTP client with keep-alive, and the upload of a recording.
-//! - [`server`]: a running `crescendo server`. [`target`]: what it scrapes.
+//! - [`server`]: a running `crescendo server`. [`target`]: what it scrapes. [`peer`]: programs of others beside it.
 //! - [`up`]: a running `crescendo up`, and speakers at it.
 //! - [`wait`]: waiting for a state with a deadline, by asking again; never a fixed sleep.
 //!
@@ -11,6 +11,7 @@
 #![expect(clippy::disallowed_methods, reason = "real processes run on the real clock")]
 
 pub mod client;
+pub mod peer;
 pub mod process;
 pub mod server;
 pub mod target;

@@ -56,6 +56,8 @@ pub struct ApiOptions {
     /// Where people reach this server: `--web.external-url`, or empty. The path of it stands before the
     /// links of pages.
     pub external_url: String,
+    /// The port on which this server listens, where it has one.
+    pub listen_port: Option<u16>,
     /// What stands before every path: `--web.route-prefix`; empty or `/` for nothing.
     pub route_prefix: String,
     /// The heading of pages, as `--web.page-title`.
@@ -70,6 +72,7 @@ impl Default for ApiOptions {
             read_sample_limit: DEFAULT_READ_SAMPLE_LIMIT,
             cors_origin: None,
             external_url: String::new(),
+            listen_port: None,
             route_prefix: String::new(),
             page_title: "Crescendo".to_owned(),
         }

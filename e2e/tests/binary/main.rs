@@ -5,6 +5,7 @@
 //! - `runbook`: what the seed's page shows: metrics, queries, custom metrics.
 //! - `server`: configuration, reload, queries. `server_end`: its ends, orderly and by force.
 //! - `server_peers`: the server among Debian's Prometheus and Alertmanager.
+//! - `differential`: the same data and questions to Debian's Prometheus and to us.
 //! - `limits`: memory under a hostile query and a burst of series.
 //! - `bad_input`: clear errors, nothing lost.
 //!
@@ -12,6 +13,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panic, and say what they measured")]
 
 mod bad_input;
+mod differential;
 mod failures;
 mod limits;
 mod runbook;

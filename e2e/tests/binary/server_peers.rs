@@ -3,60 +3,25 @@
 //!
 //! Rule: without the programs (`make tools`) nothing is compared, which is said in one line and fails in CI.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 
 use e2e::client::Client;
+use e2e::peer::{Peer, free_address};
 use e2e::server::{SOON, Server, first_value};
 use e2e::target::Target;
 use e2e::wait;
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 const PAGE: &str = "# TYPE asr_total_requests counter\nasr_total_requests VISITS\n";
 
 /// A program of Debian's, if it is there.
 fn peer(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    let found = e2e::peer::find(name).unwrap();
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "no {name} in PATH; `make tools` gets it");
         println!("not run: no {name} in PATH; `make tools` gets it");
     }
     found
-}
-
-/// An address that is free now; the peers cannot tell which one they took.
-fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// A running peer that ends with the test.
-struct Peer {
-    web: Client,
-    _process: Child,
-}
-
-async fn start(program: &Path, words: Vec<String>, address: SocketAddr) -> Peer {
-    let mut command = Command::new(program);
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let process = command.spawn().unwrap();
-    let web = Client::new(&format!("http://{address}"));
-    let ready = || async { Ok(web.get("/-/ready").await?.status.as_u16()) };
-    wait::until(&format!("{} is ready", program.display()), SOON, ready, |status| *status == 200).await.unwrap();
-    Peer { web, _process: process }
-}
-
-async fn start_prometheus(program: &Path, folder: &Path, config: &str) -> Peer {
-    let (address, file) = (free_address(), folder.join("peer.yml"));
-    std::fs::write(&file, config).unwrap();
-    let words = vec![
-        format!("--config.file={}", file.display()),
-        format!("--storage.tsdb.path={}", folder.join("peer").display()),
-        format!("--web.listen-address={address}"),
-    ];
-    start(program, words, address).await
 }
 
 /// The values of a range query, series by series.
@@ -79,7 +44,7 @@ async fn prometheus_writes_to_us_and_reads_from_us() {
         target.address(),
         server.web.base(),
     );
-    let writer = start_prometheus(&program, folder.path(), &config).await;
+    let writer = Peer::start_prometheus(&program, folder.path(), &config, &[]).await.unwrap();
     server.until("asr_total_requests", |result| first_value(result).is_some_and(|value| value > 5.0)).await.unwrap();
     // What has arrived is the same there and here, raw samples with their times.
     let here = server.web.query("asr_total_requests[1m]", None).await.unwrap();
@@ -93,7 +58,7 @@ async fn prometheus_writes_to_us_and_reads_from_us() {
     // A second Prometheus has nothing of its own: all that it answers is read from here.
     let folder = tempfile::tempdir().unwrap();
     let config = format!("remote_read:\n- {{url: '{}/api/v1/read', read_recent: true}}\n", server.web.base());
-    let reader = start_prometheus(&program, folder.path(), &config).await;
+    let reader = Peer::start_prometheus(&program, folder.path(), &config, &[]).await.unwrap();
     let (start, end) = (newest.floor() - 10.0, newest.floor());
     for expression in ["asr_total_requests", "sum by (job) (up)", "count_over_time(asr_total_requests[5s])"] {
         let (here, there) =
@@ -153,7 +118,7 @@ async fn ours(words: &[&str]) -> String {
 #[tokio::test]
 async fn alertmanager_hears_of_our_alerts() {
     let Some(program) = peer("prometheus-alertmanager") else { return };
-    let (address, folder) = (free_address(), tempfile::tempdir().unwrap());
+    let (address, folder) = (free_address().unwrap(), tempfile::tempdir().unwrap());
     let file = folder.path().join("alertmanager.yml");
     std::fs::write(&file, "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
     let words = vec![
@@ -162,7 +127,7 @@ async fn alertmanager_hears_of_our_alerts() {
         format!("--web.listen-address={address}"),
         "--cluster.listen-address=".to_owned(),
     ];
-    let alertmanager = start(&program, words, address).await;
+    let alertmanager = Peer::start(&program, words, address).await.unwrap();
 
     let own = tempfile::tempdir().unwrap();
     let rules = "groups: [{name: g, rules: [{alert: Always, expr: vector(1) > 0, labels: {severity: page}}]}]";

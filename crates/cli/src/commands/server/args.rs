@@ -107,7 +107,7 @@ pub(super) struct StorageArgs {
     #[arg(long = "storage.tsdb.retention.time", value_parser = parse_duration)]
     pub(super) retention_time: Option<Duration>,
     /// How many bytes all files of the storage may take: `512MB`; the oldest samples go first.
-    #[arg(long = "storage.tsdb.retention.size", value_parser = parse_size)]
+    #[arg(long = "storage.tsdb.retention.size", default_value = "0B", value_parser = parse_size)]
     pub(super) retention_size: Option<u64>,
     /// Samples in an answer to one remote read.
     #[arg(long = "storage.remote.read-sample-limit", default_value_t = web::DEFAULT_READ_SAMPLE_LIMIT)]
@@ -246,7 +246,9 @@ impl ServerArgs {
     /// `given` are the flags as clap matched them.
     #[must_use]
     pub fn all_flags(command: &Command, given: &ArgMatches) -> Vec<(String, String)> {
-        let flags = command.get_arguments().filter(|argument| !argument.is_hide_set());
+        // As upstream: what every command has says nothing about the server.
+        let is_of_all = |argument: &clap::Arg| matches!(argument.get_id().as_str(), "help" | "version" | "color");
+        let flags = command.get_arguments().filter(|argument| !argument.is_hide_set() && !is_of_all(argument));
         let value = |id: &clap::Id| {
             let raw = given.try_get_raw(id.as_str()).ok().flatten()?;
             Some(raw.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","))

@@ -107,7 +107,8 @@ pub(super) async fn wire(
         memory_limit_bytes: memory.bytes,
         retention,
     }));
-    api.options = api_options(&args, flags, external_url.clone());
+    let port = addresses.first().map(SocketAddr::port);
+    api.options = ApiOptions { listen_port: port, ..api_options(&args, flags, external_url.clone()) };
     let router = web::Api::new(api)?.router();
 
     reloader.apply(config).await?;
