@@ -19,6 +19,7 @@ export PATH := $(CACHE)/tools/bin:$(PATH)
 SHARED := $(abspath $(CURDIR)/../shared)
 export HPA_CASES := $(or $(HPA_CASES),$(SHARED)/conformance/hpa/cases.json)
 export ADAPTER_CASES := $(or $(ADAPTER_CASES),$(SHARED)/conformance/adapter/cases.json)
+export OPERATOR_GOLDEN := $(or $(OPERATOR_GOLDEN),$(SHARED)/conformance/operator-golden)
 export PROMQLTEST_DIR := $(or $(PROMQLTEST_DIR),$(SHARED)/conformance/promqltest)
 
 BINARY := $(CARGO_TARGET_DIR)/debug/crescendo
