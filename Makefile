@@ -31,7 +31,7 @@ help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: check
-check: fmt clippy doc deny unit promqltest rule-tests ## What is quick: format, lints, docs, licences, layers, unit tests.
+check: fmt clippy fuzz-check doc deny unit promqltest rule-tests ## What is quick: format, lints, docs, licences, layers, unit tests.
 
 .PHONY: fmt
 fmt: ## Check the format.
@@ -40,6 +40,11 @@ fmt: ## Check the format.
 .PHONY: clippy
 clippy: ## Lints of all targets, warnings denied.
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: fuzz-check
+fuzz-check: ## The fuzz targets compile with their driver (C++).
+	@if command -v c++ >/dev/null; then cargo clippy -p fuzz --all-targets --features libfuzzer --locked -- -D warnings; \
+	else echo "no C++ compiler: the driver of the fuzz targets was not compiled"; fi
 
 .PHONY: doc
 doc: ## The API documentation builds without a warning.
@@ -87,8 +92,12 @@ audio: ## Reference recordings with their texts, for accuracy tests.
 	@scripts/fetch-test-audio.sh $(CRESCENDO_AUDIO_DIR)
 
 .PHONY: soak
-soak: binary model audio ## The long forms of the tests (hours); results belong into docs/soak.md.
+soak: binary model audio fuzz ## The long forms of the tests (hours); results belong into docs/soak.md.
 	CRESCENDO_BINARY=$(BINARY) CRESCENDO_SOAK=1 cargo test -p e2e --locked -- --test-threads 1 --nocapture
+
+.PHONY: fuzz
+fuzz: ## Each fuzz target for FUZZ_SECONDS (600), or FUZZ_TARGET alone; what it finds lies in the cache folder.
+	scripts/fuzz.sh $(CACHE)/fuzz
 
 .PHONY: bench
 bench: model audio ## The tables of docs/benchmarks.md, next to the peers, in one run.

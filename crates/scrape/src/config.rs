@@ -15,6 +15,7 @@ use datamodel::time::format_duration;
 use http_client::{HttpClientConfig, Scheme};
 
 use crate::error::describe;
+use crate::native::NativeHistograms;
 use crate::protocol::{NameEscaping, NameValidation, ScrapeProtocol};
 
 /// Bytes of a page, decompressed, when `body_size_limit` is not set. A worker's page has some 6 KB, the
@@ -114,6 +115,8 @@ pub struct ScrapeConfig {
     pub metric_relabel_configs: Vec<RelabelConfig>,
     /// What a target may send.
     pub limits: ScrapeLimits,
+    /// What becomes of native histograms.
+    pub native_histograms: NativeHistograms,
 }
 
 impl Default for ScrapeConfig {
@@ -139,6 +142,7 @@ impl Default for ScrapeConfig {
             relabel_configs: Vec::new(),
             metric_relabel_configs: Vec::new(),
             limits: ScrapeLimits::default(),
+            native_histograms: NativeHistograms::default(),
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use datamodel::exposition::HistogramForm;
 use datamodel::time::format_duration;
 use discovery::{DecodeContext, DiscoveryConfig, discovery_configs};
 use http_client::{http_client_config, scheme};
@@ -15,6 +16,7 @@ use yaml::decoders::{boolean, duration, float, integer, list, map, one_of, size,
 use yaml::{Fields, Node, Report, relabel_configs};
 
 use crate::config::{ScrapeConfig, ScrapeLimits};
+use crate::native::NativeHistograms;
 use crate::protocol::{NameEscaping, NameValidation, ScrapeProtocol};
 
 /// A job and how its targets are found.
@@ -45,6 +47,33 @@ pub struct ScrapeDefaults {
     pub metric_name_escaping: Option<NameEscaping>,
     /// Whether the series about limits are written.
     pub extra_scrape_metrics: bool,
+    /// Which samples are taken of histograms with native buckets.
+    pub native_histograms: NativeDefaults,
+}
+
+/// Which samples are taken of histograms with native buckets, as the keys say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NativeDefaults {
+    /// `scrape_native_histograms`: whether native histograms are taken.
+    pub scrape: bool,
+    /// `always_scrape_classic_histograms`: whether the classic series of such a histogram are taken too.
+    pub always_classic: bool,
+}
+
+impl NativeDefaults {
+    const fn form(self) -> HistogramForm {
+        match self {
+            Self { scrape: false, .. } => HistogramForm::Classic,
+            Self { always_classic: false, .. } => HistogramForm::Native,
+            Self { always_classic: true, .. } => HistogramForm::Both,
+        }
+    }
+
+    /// What is asked for where nothing is configured.
+    fn protocols(self) -> Vec<ScrapeProtocol> {
+        let native = self.scrape.then_some(ScrapeProtocol::PrometheusProto);
+        native.into_iter().chain(ScrapeProtocol::DEFAULT).collect()
+    }
 }
 
 impl Default for ScrapeDefaults {
@@ -58,6 +87,7 @@ impl Default for ScrapeDefaults {
             metric_name_validation: NameValidation::Utf8,
             metric_name_escaping: None,
             extra_scrape_metrics: false,
+            native_histograms: NativeDefaults::default(),
         }
     }
 }
@@ -67,7 +97,7 @@ pub fn scrape_defaults(fields: &mut Fields<'_, '_>) -> ScrapeDefaults {
     let ours = ScrapeDefaults::default();
     let (scrape_interval, scrape_timeout) = times(fields, ours.scrape_interval, ours.scrape_timeout);
     let names = names(fields, ours.metric_name_validation, None);
-    histograms(fields);
+    let native = native_histograms(fields, ours.native_histograms);
     ScrapeDefaults {
         scrape_interval,
         scrape_timeout,
@@ -77,6 +107,7 @@ pub fn scrape_defaults(fields: &mut Fields<'_, '_>) -> ScrapeDefaults {
         metric_name_validation: names.0,
         metric_name_escaping: names.1,
         extra_scrape_metrics: fields.or("extra_scrape_metrics", boolean, false),
+        native_histograms: native,
     }
 }
 
@@ -98,7 +129,8 @@ pub fn scrape_config(
         let scrape_protocols = scrape_protocols.or_else(|| defaults.scrape_protocols.clone());
         let (metric_name_validation, metric_name_escaping) =
             names(fields, defaults.metric_name_validation, defaults.metric_name_escaping);
-        histograms(fields);
+        let native = native_histograms(fields, defaults.native_histograms);
+        let bounded = native_bounds(fields, native.form());
         let keep_dropped_targets = fields.or("keep_dropped_targets", integer::<u32>, 0) as usize;
         let relabel = fields.optional("relabel_configs", relabel_configs).unwrap_or_default();
         let discovery = discovery_configs(fields, context, !relabel.is_empty());
@@ -107,8 +139,8 @@ pub fn scrape_config(
             job_name: job_name.unwrap_or_default(),
             scrape_interval,
             scrape_timeout,
-            scrape_protocols: scrape_protocols.unwrap_or(ours.scrape_protocols),
-            fallback_scrape_protocol: fields.optional("fallback_scrape_protocol", fallback),
+            scrape_protocols: scrape_protocols.unwrap_or_else(|| native.protocols()),
+            fallback_scrape_protocol: fields.optional("fallback_scrape_protocol", one_of(&ScrapeProtocol::NAMES)),
             metrics_path: fields.or("metrics_path", string, ours.metrics_path),
             scheme: fields.or("scheme", scheme, ours.scheme),
             params: fields.optional("params", map(list(string))).unwrap_or_default().into_iter().collect(),
@@ -124,6 +156,7 @@ pub fn scrape_config(
             relabel_configs: relabel,
             metric_relabel_configs: fields.optional("metric_relabel_configs", relabel_configs).unwrap_or_default(),
             limits: limits(fields, &defaults.limits),
+            native_histograms: bounded,
         };
         Some(JobConfig { config, discovery })
     })
@@ -175,8 +208,6 @@ fn protocols(node: &Node, report: &mut Report) -> Option<Vec<ScrapeProtocol>> {
     let protocols = list(one_of(&ScrapeProtocol::NAMES))(node, report)?;
     if protocols.is_empty() {
         report.error(node, "at least one protocol is needed");
-    } else if protocols.iter().all(|protocol| protocol.format().is_none()) {
-        report.error(node, "not supported: `PrometheusProto` cannot be read yet; name a text format too");
     }
     for (index, protocol) in protocols.iter().enumerate() {
         if protocols.iter().skip(index + 1).any(|later| later == protocol) {
@@ -185,14 +216,6 @@ fn protocols(node: &Node, report: &mut Report) -> Option<Vec<ScrapeProtocol>> {
         }
     }
     Some(protocols)
-}
-
-fn fallback(node: &Node, report: &mut Report) -> Option<ScrapeProtocol> {
-    let protocol = one_of(&ScrapeProtocol::NAMES)(node, report)?;
-    if protocol.format().is_none() {
-        report.error(node, "not supported: `PrometheusProto` cannot be read yet");
-    }
-    Some(protocol)
 }
 
 /// Which names are taken, and how targets spell the others.
@@ -223,18 +246,29 @@ fn blank_or<T>(
     }
 }
 
-/// What is said about native histograms, and the log of failures: taken where it asks for what is done.
-fn histograms(fields: &mut Fields<'_, '_>) {
-    for key in ["scrape_native_histograms", "convert_classic_histograms_to_nhcb"] {
-        if fields.or(key, boolean, false) {
-            fields.error(key, "not supported yet: targets are read as text, with classic histograms");
-        }
+/// The keys about native histograms that are both global and a job's, and the log of failures.
+fn native_histograms(fields: &mut Fields<'_, '_>, defaults: NativeDefaults) -> NativeDefaults {
+    if fields.or("convert_classic_histograms_to_nhcb", boolean, false) {
+        fields.error("convert_classic_histograms_to_nhcb", "not supported: classic histograms stay as they are");
     }
-    // Without native histograms the classic ones are always there, and the bounds have nothing to bound.
-    fields.optional("always_scrape_classic_histograms", boolean);
-    fields.optional("native_histogram_bucket_limit", integer::<u32>);
-    fields.optional("native_histogram_min_bucket_factor", float);
     fields.unsupported("scrape_failure_log_file", "failures are in the server's log, with pool, target and cause");
+    NativeDefaults {
+        scrape: fields.or("scrape_native_histograms", boolean, defaults.scrape),
+        always_classic: fields.or("always_scrape_classic_histograms", boolean, defaults.always_classic),
+    }
+}
+
+/// The keys of a job that bound native histograms.
+fn native_bounds(fields: &mut Fields<'_, '_>, form: HistogramForm) -> NativeHistograms {
+    let factor = fields.or("native_histogram_min_bucket_factor", float, 0.0);
+    if !(factor.is_finite() && factor >= 0.0) {
+        fields.error("native_histogram_min_bucket_factor", "must be finite, and not negative");
+    }
+    NativeHistograms {
+        form,
+        bucket_limit: fields.or("native_histogram_bucket_limit", integer::<u32>, 0) as usize,
+        min_bucket_factor: factor,
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use datamodel::exposition::{FormatError, ParseError};
+use datamodel::exposition::{FormatError, PageError, ParseError};
 use datamodel::time::format_duration;
 use http_client::ClientError;
 use storage::{AppendError, MemoryExhausted};
@@ -45,6 +45,19 @@ pub enum ScrapeError {
     /// The page breaks its format.
     #[error("page breaks its format: {0}")]
     Parse(ParseError),
+    /// The page breaks the protobuf format.
+    #[error("page breaks its format: {0}")]
+    Protobuf(PageError),
+    /// A native histogram has more buckets than it may have, in the coarsest schema too.
+    #[error("native_histogram_bucket_limit exceeded: {found} buckets, limit {limit}, sample {line}")]
+    BucketLimit {
+        /// Buckets that it has.
+        found: usize,
+        /// The limit.
+        limit: usize,
+        /// Sample of the page, from 1.
+        line: u32,
+    },
     /// Relabelling took the metric name away.
     #[error("no metric name after relabelling: line {0}")]
     NoMetricName(u32),

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datamodel::exposition::Format;
+use datamodel::exposition::PageFormat;
 use datamodel::{Labels, LabelsBuilder, METRIC_NAME, Metadata, STALE_NAN, Timestamp};
 use storage::{AppendError, Appendable, Appender, Exemplar, GroupRef, Reservation, SeriesRef};
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::body::{Body, PAGE_ALLOWANCE_BYTES};
 use crate::cache::{EntryId, ScrapeCache};
 use crate::error::ScrapeError;
-use crate::page::{Row, RowExemplar, RowSample, SampleRules, Source, read_page};
+use crate::page::{Row, RowExemplar, RowSample, RowValue, SampleRules, Source, read_page};
 use crate::pull::{PulledRow, PulledSample};
 
 /// How far in the future the timestamp of a sample may lie, as upstream.
@@ -45,6 +45,9 @@ const NEW_LINE_BYTES: usize = 300;
 /// Bytes of a line that is kept until the next page: text, labels, places.
 const KEPT_LINE_BYTES: usize = 400;
 
+/// Bytes of a protobuf page for each of its samples, at the least: a bucket with count and bound.
+const PROTOBUF_SAMPLE_BYTES: usize = 13;
+
 /// What the series about limits say.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LimitReport {
@@ -57,7 +60,7 @@ pub(crate) struct LimitReport {
 #[derive(Debug)]
 pub(crate) struct TypedPage {
     pub(crate) body: Body,
-    pub(crate) format: Format,
+    pub(crate) format: PageFormat,
 }
 
 /// What became of a scrape.
@@ -153,7 +156,7 @@ impl Ingest {
             Err(ScrapeError::BodySize(_)) => -1.0,
             Err(_) => 0.0,
         };
-        let page = page.and_then(|page| Ok((self.room_for(&page.body)?, page)));
+        let page = page.and_then(|page| Ok((self.room_for(&page)?, page)));
         let (row, mut result) = match &page {
             Ok((_room, page)) => read_page(&page.body.bytes, page.format, &self.rules, &self.cache),
             Err(_) => (Row::default(), Ok(())),
@@ -201,12 +204,15 @@ impl Ingest {
 
     /// Reserves what a large page will take until it is written, and what stays of it. Pages within the allowance
     /// of every target reserve nothing.
-    fn room_for(&self, body: &Body) -> Result<Reservation, ScrapeError> {
-        let pool = body.reserved.pool();
-        if body.bytes.len() <= PAGE_ALLOWANCE_BYTES {
+    fn room_for(&self, page: &TypedPage) -> Result<Reservation, ScrapeError> {
+        let (pool, bytes) = (page.body.reserved.pool(), &page.body.bytes);
+        if bytes.len() <= PAGE_ALLOWANCE_BYTES {
             return Ok(pool.reservation());
         }
-        let lines = body.bytes.iter().filter(|byte| **byte == b'\n').count();
+        let lines = match page.format {
+            PageFormat::Text(_) => bytes.iter().filter(|byte| **byte == b'\n').count(),
+            PageFormat::Protobuf => bytes.len() / PROTOBUF_SAMPLE_BYTES,
+        };
         let known = self.cache.len();
         let new = lines.saturating_sub(known);
         // What is kept already counts until it is counted anew.
@@ -243,8 +249,9 @@ impl Ingest {
                 }
                 Source::New(series) => series.labels,
             };
-            if let Some(labels) = labels {
-                samples.push(PulledSample { labels, at: sample.at.unwrap_or(at), value: sample.value });
+            // A native histogram is left to the scheduled scrape: the storage's newest one stays in sight.
+            if let (Some(labels), RowValue::Float(value)) = (labels, sample.value) {
+                samples.push(PulledSample { labels, at: sample.at.unwrap_or(at), value });
             }
         }
         let gone = self.live.iter().filter(|id| !present.contains(id)).filter_map(|id| self.cache.get(*id));
@@ -269,7 +276,7 @@ impl Ingest {
         let group = *self.group.get_or_insert_with(|| appender.create_group());
         let mut order = Vec::with_capacity(row.samples.len());
         let mut live = Vec::with_capacity(self.live.len());
-        for RowSample { source, at: own, value, exemplar } in row.samples {
+        for RowSample { source, at: own, value, exemplars } in row.samples {
             let (id, metadata) = match source {
                 Source::Known(id) => (id, None),
                 Source::New(new) => (self.cache.insert(&new.text, new.declared_type, new.labels), new.metadata),
@@ -288,13 +295,15 @@ impl Ingest {
                 batch.refused.out_of_bounds += 1;
                 continue;
             }
-            let sample = (own.unwrap_or(at), value);
-            match append_to(appender, group, &mut entry.series, labels, sample, metadata.as_deref()) {
+            let at_own = own.unwrap_or(at);
+            match append_to(appender, group, &mut entry.series, labels, (at_own, value), metadata.as_deref()) {
                 Ok(()) => batch.added += u64::from(is_new),
                 Err(error) => batch.refused.count(error)?,
             }
-            if let (Some(exemplar), Some(series)) = (exemplar, entry.series) {
-                append_exemplar(appender, series, *exemplar, at)?;
+            if let Some(series) = entry.series {
+                for exemplar in exemplars {
+                    append_exemplar(appender, series, exemplar, at)?;
+                }
             }
             if (own.is_none() || self.rules.track_timestamps) && entry.series.is_some() && entry.tracked != self.scrape
             {
@@ -348,7 +357,7 @@ impl Ingest {
         let group = *self.group.get_or_insert_with(|| appender.create_group());
         for (report, value) in self.report.iter_mut().zip(values) {
             let mut ignored = Refused::default();
-            append_to(appender, group, &mut report.series, &report.labels, (at, *value), None)
+            append_to(appender, group, &mut report.series, &report.labels, (at, RowValue::Float(*value)), None)
                 .or_else(|error| ignored.count(error))?;
         }
         Ok(())
@@ -392,11 +401,11 @@ fn append_to(
     group: GroupRef,
     series: &mut Option<SeriesRef>,
     labels: &Labels,
-    (at, value): (Timestamp, f64),
+    (at, value): (Timestamp, RowValue),
     metadata: Option<&Metadata>,
 ) -> Result<(), AppendError> {
     if let Some(known) = *series {
-        match appender.append(known, at, value) {
+        match append_value(appender, known, at, &value) {
             Err(AppendError::UnknownSeries) => {}
             result => return result,
         }
@@ -407,7 +416,19 @@ fn append_to(
     if let Some(metadata) = metadata {
         appender.metadata(created, metadata);
     }
-    appender.append(created, at, value)
+    append_value(appender, created, at, &value)
+}
+
+fn append_value(
+    appender: &mut dyn Appender,
+    series: SeriesRef,
+    at: Timestamp,
+    value: &RowValue,
+) -> Result<(), AppendError> {
+    match value {
+        RowValue::Float(value) => appender.append(series, at, *value),
+        RowValue::Histogram(histogram) => appender.append_histogram(series, at, histogram.as_ref().clone()),
+    }
 }
 
 /// Appends an exemplar; one that the storage does not take is no fault of its sample.

@@ -26,6 +26,7 @@ mod fetch;
 mod ingest;
 mod manager;
 mod metrics;
+mod native;
 mod overlay;
 mod page;
 mod pool;
@@ -39,9 +40,10 @@ pub use config::{
     CheckedConfig, ConfigError, ConfigErrors, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SAMPLE_LIMIT,
     DEFAULT_TARGET_LIMIT, ScrapeConfig, ScrapeLimits,
 };
-pub use decode::{JobConfig, ScrapeDefaults, scrape_config, scrape_defaults};
+pub use decode::{JobConfig, NativeDefaults, ScrapeDefaults, scrape_config, scrape_defaults};
 pub use error::{ScrapeError, describe};
 pub use manager::{Job, MAX_PAGES_BYTES, ManagerError, ScrapeHandle, ScrapeManager, ScrapeOptions};
+pub use native::NativeHistograms;
 pub use overlay::FreshOverlay;
 pub use protocol::{NameEscaping, NameValidation, ScrapeProtocol};
 pub use pull::{PULL_BUDGET, PULL_SPACING, PullOutcome, PullSkip, PulledRow, PulledSample, PulledTarget};

@@ -8,13 +8,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use datamodel::exposition::{Entry, Format, Parser, SampleLine};
+use datamodel::exposition::{
+    Entry, PageError, PageFamily, PageFormat, PageSample, PageVisitor, Parser, SampleLine, read_protobuf,
+};
 use datamodel::relabel::{self, RelabelRule, Verdict};
-use datamodel::{Labels, LabelsBuilder, METRIC_NAME, Metadata, MetricType, Timestamp};
+use datamodel::{Histogram, Labels, LabelsBuilder, METRIC_NAME, Metadata, MetricType, Timestamp};
 
 use crate::cache::{Cursor, EntryId, ScrapeCache};
 use crate::config::ScrapeLimits;
 use crate::error::ScrapeError;
+use crate::native::NativeHistograms;
 use crate::protocol::NameValidation;
 
 /// Lines dropped by relabelling that the cache remembers; more of them are parsed anew each time.
@@ -32,6 +35,7 @@ pub(crate) struct SampleRules {
     pub(crate) validation: NameValidation,
     pub(crate) relabel: Vec<RelabelRule>,
     pub(crate) limits: ScrapeLimits,
+    pub(crate) native: NativeHistograms,
 }
 
 /// Where the labels of a line come from.
@@ -60,8 +64,15 @@ pub(crate) struct RowSample {
     pub(crate) source: Source,
     /// The timestamp of the page, if it has one and it counts.
     pub(crate) at: Option<Timestamp>,
-    pub(crate) value: f64,
-    pub(crate) exemplar: Option<Box<RowExemplar>>,
+    pub(crate) value: RowValue,
+    pub(crate) exemplars: Vec<RowExemplar>,
+}
+
+/// What a sample holds.
+#[derive(Debug)]
+pub(crate) enum RowValue {
+    Float(f64),
+    Histogram(Box<Histogram>),
 }
 
 /// One observation behind a sample.
@@ -87,12 +98,16 @@ pub(crate) struct Row {
 /// Reads a page; what could be counted before an error is in the counts beside it.
 pub(crate) fn read_page(
     page: &[u8],
-    format: Format,
+    format: PageFormat,
     rules: &SampleRules,
     cache: &ScrapeCache,
 ) -> (Row, Result<(), ScrapeError>) {
     let mut reader = Reader { rules, cache, cursor: Cursor::default(), family: Family::default(), row: Row::default() };
-    let result = reader.read(Parser::new(page, format));
+    let read = match format {
+        PageFormat::Text(format) => reader.read(Parser::new(page, format)),
+        PageFormat::Protobuf => read_protobuf(page, rules.native.form, &mut reader),
+    };
+    let result = read.and_then(|()| reader.within_limit());
     (reader.row, result)
 }
 
@@ -116,7 +131,6 @@ struct Family<'a> {
 
 impl<'a> Reader<'a> {
     fn read(&mut self, mut parser: Parser<'a>) -> Result<(), ScrapeError> {
-        let limit = self.rules.limits.sample_bound();
         loop {
             if let Some((text, id)) = self.cache.expected(self.cursor)
                 && let Some(line) = parser.next_if_series(text).map_err(ScrapeError::Parse)?
@@ -127,14 +141,14 @@ impl<'a> Reader<'a> {
                 } else {
                     self.source(&line)?
                 };
-                self.take(source, &line, limit);
+                self.take_line(source, &line);
                 continue;
             }
             match parser.next().map_err(ScrapeError::Parse)? {
                 None => break,
                 Some(Entry::Sample(line)) => {
                     let source = self.source(&line)?;
-                    self.take(source, &line, limit);
+                    self.take_line(source, &line);
                 }
                 Some(Entry::Type { name, metric_type }) => self.family(name).metric_type = metric_type,
                 Some(Entry::Help { name, text }) => self.family(name).help = text,
@@ -142,14 +156,21 @@ impl<'a> Reader<'a> {
                 Some(Entry::Comment) => {}
             }
         }
-        if self.row.kept > limit {
-            return Err(ScrapeError::SampleLimit { samples: self.row.kept, limit });
-        }
         Ok(())
     }
 
+    fn within_limit(&self) -> Result<(), ScrapeError> {
+        let (samples, limit) = (self.row.kept, self.rules.limits.sample_bound());
+        if samples > limit { Err(ScrapeError::SampleLimit { samples, limit }) } else { Ok(()) }
+    }
+
+    fn take_line(&mut self, source: Source, line: &SampleLine<'_>) {
+        self.take(source, line.timestamp, RowValue::Float(line.value), exemplar(line));
+    }
+
     /// Counts a sample, and keeps it while the page is within its limit.
-    fn take(&mut self, source: Source, line: &SampleLine<'_>, limit: usize) {
+    fn take(&mut self, source: Source, at: Option<Timestamp>, value: RowValue, exemplars: Vec<RowExemplar>) {
+        let limit = self.rules.limits.sample_bound();
         self.row.scraped += 1;
         let kept = match &source {
             Source::Known(id) => self.cache.get(*id).is_some_and(|entry| entry.labels.is_some()),
@@ -159,8 +180,8 @@ impl<'a> Reader<'a> {
         // Of the lines that relabelling drops, the first are held so that the cache knows them next time.
         let held = if kept { self.row.kept <= limit } else { self.row.scraped - self.row.kept <= MAX_DROPPED };
         if held {
-            let at = line.timestamp.filter(|_| self.rules.honor_timestamps);
-            self.row.samples.push(RowSample { source, at, value: line.value, exemplar: exemplar(line) });
+            let at = at.filter(|_| self.rules.honor_timestamps);
+            self.row.samples.push(RowSample { source, at, value, exemplars });
         }
     }
 
@@ -180,6 +201,43 @@ impl<'a> Reader<'a> {
         }
         self.family.shared = None;
         &mut self.family
+    }
+}
+
+impl<'a> PageVisitor<'a> for Reader<'a> {
+    type Error = ScrapeError;
+
+    fn family(&mut self, family: PageFamily<'a>) -> Result<(), ScrapeError> {
+        let PageFamily { name, metric_type, help, unit } = family;
+        self.family = Family { name: Cow::Borrowed(name), metric_type, help: Cow::Borrowed(help), unit, shared: None };
+        Ok(())
+    }
+
+    fn sample(&mut self, sample: PageSample<'_>) -> Result<(), ScrapeError> {
+        let PageSample { line, histogram, exemplars } = sample;
+        let is_expected = |(text, id)| text == line.series && self.cache.has_type(id, line.declared_type);
+        let source = match self.cache.expected(self.cursor) {
+            Some(expected) if is_expected(expected) => {
+                ScrapeCache::advance(&mut self.cursor);
+                Source::Known(expected.1)
+            }
+            _ => self.source(&line)?,
+        };
+        let value = match histogram {
+            Some(histogram) => RowValue::Histogram(Box::new(self.rules.native.fit(*histogram, line.line)?)),
+            None => RowValue::Float(line.value),
+        };
+        let exemplars = exemplars.into_iter();
+        let exemplars =
+            exemplars.map(|found| RowExemplar { labels: found.labels, value: found.value, at: found.timestamp });
+        self.take(source, line.timestamp, value, exemplars.collect());
+        Ok(())
+    }
+}
+
+impl From<PageError> for ScrapeError {
+    fn from(error: PageError) -> Self {
+        Self::Protobuf(error)
     }
 }
 
@@ -282,8 +340,7 @@ fn check_names(labels: &Labels, line: u32) -> Result<(), ScrapeError> {
 }
 
 /// The exemplar of a line. One with a label twice is left out, its sample is not.
-fn exemplar(line: &SampleLine<'_>) -> Option<Box<RowExemplar>> {
-    let found = line.exemplar.as_ref()?;
-    let labels = found.labels().ok()?;
-    Some(Box::new(RowExemplar { labels, value: found.value, at: found.timestamp }))
+fn exemplar(line: &SampleLine<'_>) -> Vec<RowExemplar> {
+    let read = line.exemplar.as_ref().and_then(|found| Some((found, found.labels().ok()?)));
+    read.map(|(found, labels)| RowExemplar { labels, value: found.value, at: found.timestamp }).into_iter().collect()
 }

@@ -6,7 +6,7 @@
 //!
 //! Rule: what is asked for can be read.
 
-use datamodel::exposition::Format;
+use datamodel::exposition::{Format, PageFormat};
 use http::HeaderValue;
 
 /// A format that is asked for.
@@ -34,7 +34,8 @@ impl ScrapeProtocol {
         ("PrometheusText0.0.4", Self::PrometheusText004),
     ];
 
-    /// What is asked for where nothing else is configured.
+    /// What is asked for where nothing else is configured. Native histograms come by protobuf only: where they are
+    /// scraped, it is asked for before these.
     pub const DEFAULT: [Self; 4] =
         [Self::OpenMetricsText100, Self::OpenMetricsText001, Self::PrometheusText100, Self::PrometheusText004];
 
@@ -50,13 +51,13 @@ impl ScrapeProtocol {
         }
     }
 
-    /// The parser for it; none reads protobuf yet.
+    /// What reads it.
     #[must_use]
-    pub const fn format(self) -> Option<Format> {
+    pub const fn format(self) -> PageFormat {
         match self {
-            Self::PrometheusProto => None,
-            Self::PrometheusText004 | Self::PrometheusText100 => Some(Format::PrometheusText004),
-            Self::OpenMetricsText001 | Self::OpenMetricsText100 => Some(Format::OpenMetrics100),
+            Self::PrometheusProto => PageFormat::Protobuf,
+            Self::PrometheusText004 | Self::PrometheusText100 => PageFormat::Text(Format::PrometheusText004),
+            Self::OpenMetricsText001 | Self::OpenMetricsText100 => PageFormat::Text(Format::OpenMetrics100),
         }
     }
 }
@@ -109,8 +110,11 @@ impl NameEscaping {
 pub(crate) fn accept_header(protocols: &[ScrapeProtocol], escaping: NameEscaping) -> HeaderValue {
     let mut weight = ScrapeProtocol::NAMES.len() + 1;
     let mut parts = Vec::with_capacity(protocols.len() + 1);
-    for protocol in protocols.iter().filter(|protocol| protocol.format().is_some()) {
-        let versioned = matches!(protocol, ScrapeProtocol::PrometheusText100 | ScrapeProtocol::OpenMetricsText100);
+    for protocol in protocols {
+        let versioned = matches!(
+            protocol,
+            ScrapeProtocol::PrometheusProto | ScrapeProtocol::PrometheusText100 | ScrapeProtocol::OpenMetricsText100
+        );
         let escaping = if versioned { format!(";escaping={}", escaping.as_str()) } else { String::new() };
         parts.push(format!("{}{escaping};q=0.{weight}", protocol.media_type()));
         weight = weight.saturating_sub(1);
@@ -133,6 +137,9 @@ mod tests {
              application/openmetrics-text;version=0.0.1;q=0.5,\
              text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
         );
+        let header = accept_header(&[ScrapeProtocol::PrometheusProto], NameEscaping::Dots);
+        let protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        assert_eq!(header.to_str().unwrap(), format!("{protobuf};escaping=dots;q=0.6,*/*;q=0.5"));
         let header = accept_header(&[ScrapeProtocol::PrometheusText004], NameEscaping::Dots);
         assert_eq!(header.to_str().unwrap(), "text/plain;version=0.0.4;q=0.6,*/*;q=0.5");
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datamodel::Timestamp;
-use datamodel::exposition::Format;
+use datamodel::exposition::PageFormat;
 use datamodel::time::duration_ms;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
@@ -80,6 +80,7 @@ impl ScrapeLoop {
             validation: config.metric_name_validation,
             relabel: job.config.metric_relabel.clone(),
             limits: config.limits,
+            native: config.native_histograms,
         };
         let request = PageRequest {
             url: state.spec.url.clone(),
@@ -191,8 +192,8 @@ impl ScrapeLoop {
             return Err(ScrapeError::TargetLimit { targets, limit });
         }
         let page = self.fetcher.fetch(&self.request, timeout).await?;
-        let fallback = self.job.config.config().fallback_scrape_protocol.and_then(ScrapeProtocol::format);
-        let format = match Format::from_content_type(&page.content_type) {
+        let fallback = self.job.config.config().fallback_scrape_protocol.map(ScrapeProtocol::format);
+        let format = match PageFormat::from_content_type(&page.content_type) {
             Ok(format) => format,
             Err(error) => fallback.ok_or(error)?,
         };

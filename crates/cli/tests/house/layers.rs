@@ -18,7 +18,7 @@ const FIREWALLS: [(&str, &[&str]); 10] = [
     ("clap", &["bench", "cli"]),
     ("kube", &["kubernetes", "e2e"]),
     ("k8s-openapi", &["kubernetes", "e2e"]),
-    ("tsdb", &["cli", "e2e"]),
+    ("tsdb", &["cli", "e2e", "fuzz"]),
     ("memmap2", &["tsdb", "asr"]),
 ];
 

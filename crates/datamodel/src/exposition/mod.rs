@@ -1,6 +1,7 @@
 //! Exposition formats: the text that a target answers to a scrape.
 //!
-//! - [`Format`]: Prometheus text format 0.0.4 and OpenMetrics 1.0, chosen by the content type.
+//! - [`PageFormat`]: what a content type names: one of the texts, each a [`Format`] (Prometheus text format 0.0.4,
+//!   OpenMetrics 1.0), or protobuf, which [`read_protobuf`] walks.
 //! - [`Parser`]: pulls one [`Entry`] after the other from a page; nothing is allocated for a sample line.
 //! - [`SampleLine`]: the raw text of a series is the key for caches; [`SampleLine::labels`] reads the labels
 //!   out of it and is only needed when the cache does not know the text.
@@ -15,6 +16,7 @@
 //! to be refused in bounded memory.
 
 mod parser;
+mod protobuf;
 mod rules;
 mod scan;
 pub mod write;
@@ -26,6 +28,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use parser::Parser;
+pub use protobuf::{
+    HistogramForm, MAX_BUCKETS, PageError, PageExemplar, PageFamily, PageReason, PageSample, PageVisitor, read_protobuf,
+};
 pub use rules::{MAX_EXEMPLAR_CHARS, RuleBroken};
 
 use crate::float::FloatError;
@@ -44,6 +49,9 @@ pub const MAX_LABELS: usize = 1024;
 /// The media type of OpenMetrics.
 const OPENMETRICS: &str = "application/openmetrics-text";
 
+/// The media type of the protobuf format.
+const PROTOBUF: &str = "application/vnd.google.protobuf";
+
 /// A text format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -59,32 +67,51 @@ pub enum FormatError {
     /// The answer has no content type, or a blank one.
     #[error("no content type: set `fallback_scrape_protocol` if the target cannot send one")]
     Missing,
-    /// The protobuf format; it is not read.
-    #[error("unsupported format: protobuf (`{0}`)")]
+    /// Protobuf, but not delimited messages `io.prometheus.client.MetricFamily`.
+    #[error("unsupported encoding of protobuf: `{0}`")]
     Protobuf(String),
     /// Another media type.
     #[error("unsupported content type: `{0}`")]
     Unsupported(String),
 }
 
-impl Format {
-    /// The format that a `Content-Type` header names. Versions and other parameters are not looked at, as
-    /// in Prometheus.
+/// A format of whole pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PageFormat {
+    /// One of the text formats.
+    Text(Format),
+    /// Delimited messages `io.prometheus.client.MetricFamily`.
+    Protobuf,
+}
+
+impl PageFormat {
+    /// The format that a `Content-Type` header names. Versions of the text formats are not looked at, as in
+    /// Prometheus.
     ///
     /// # Errors
     ///
-    /// The header is blank, names protobuf, or anything else that is neither of the two text formats.
+    /// The header is blank, or names another format.
     pub fn from_content_type(content_type: &str) -> Result<Self, FormatError> {
-        let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match media_type.as_str() {
-            "text/plain" => Ok(Self::PrometheusText004),
-            OPENMETRICS => Ok(Self::OpenMetrics100),
+        let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
+        match parts.next().unwrap_or_default().as_str() {
+            "text/plain" => Ok(Self::Text(Format::PrometheusText004)),
+            OPENMETRICS => Ok(Self::Text(Format::OpenMetrics100)),
             "" => Err(FormatError::Missing),
-            "application/vnd.google.protobuf" => Err(FormatError::Protobuf(content_type.to_owned())),
+            PROTOBUF => {
+                let is_ours = |part: String| match part.split_once('=') {
+                    Some(("encoding", encoding)) => encoding == "delimited",
+                    Some(("proto", message)) => message == "io.prometheus.client.metricfamily",
+                    _ => true,
+                };
+                let is_read = parts.all(is_ours);
+                is_read.then_some(Self::Protobuf).ok_or_else(|| FormatError::Protobuf(content_type.to_owned()))
+            }
             _ => Err(FormatError::Unsupported(content_type.to_owned())),
         }
     }
+}
 
+impl Format {
     /// The `Content-Type` of a page in this format.
     #[must_use]
     pub const fn content_type(self) -> &'static str {

@@ -1,7 +1,7 @@
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
-use super::{Entry, Format, FormatError, MAX_LABELS, MAX_LINE_BYTES, Parser, write};
+use super::{Entry, Format, FormatError, MAX_LABELS, MAX_LINE_BYTES, PageFormat, Parser, write};
 use crate::metadata::MetricType;
 
 #[test]
@@ -12,14 +12,15 @@ fn content_type_chooses_the_format() {
         ("Text/Plain;charset=utf-8", Format::PrometheusText004),
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", Format::OpenMetrics100),
     ] {
-        assert_eq!(Format::from_content_type(content_type), Ok(format), "{content_type}");
-        assert_eq!(Format::from_content_type(format.content_type()), Ok(format));
+        assert_eq!(PageFormat::from_content_type(content_type), Ok(PageFormat::Text(format)), "{content_type}");
+        assert_eq!(PageFormat::from_content_type(format.content_type()), Ok(PageFormat::Text(format)));
     }
-    assert_eq!(Format::from_content_type(" "), Err(FormatError::Missing));
+    assert_eq!(PageFormat::from_content_type(" "), Err(FormatError::Missing));
     let protobuf = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
-    let refused = Format::from_content_type(protobuf).unwrap_err().to_string();
-    assert!(refused.starts_with("unsupported format: protobuf"), "{refused}");
-    let refused = Format::from_content_type("text/html").unwrap_err().to_string();
+    assert_eq!(PageFormat::from_content_type(protobuf), Ok(PageFormat::Protobuf));
+    let refused = PageFormat::from_content_type(&protobuf.replace("delimited", "text")).unwrap_err().to_string();
+    assert!(refused.starts_with("unsupported encoding of protobuf: `application/"), "{refused}");
+    let refused = PageFormat::from_content_type("text/html").unwrap_err().to_string();
     assert_eq!(refused, "unsupported content type: `text/html`");
 }
 

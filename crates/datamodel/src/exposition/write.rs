@@ -62,7 +62,7 @@ pub fn sample<'a>(
 }
 
 /// Appends name and labels.
-fn series<'a>(into: &mut String, name: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
+pub(super) fn series<'a>(into: &mut String, name: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
     let plain = is_legacy_metric_name(name);
     if plain {
         into.push_str(name);

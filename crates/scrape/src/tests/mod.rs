@@ -272,9 +272,11 @@ pub(super) fn show(storage: &dyn Queryable, name: &str, from: i64) -> Vec<String
         let mut samples = Samples::default();
         series.read(TimeRange::ALL, &mut samples).unwrap();
         let mut line = series.labels().filter(|label| label != "job").to_string();
-        for (at, value) in samples.timestamps.iter().zip(&samples.values) {
+        for (index, (at, value)) in samples.timestamps.iter().zip(&samples.values).enumerate() {
             let seconds = (at - from) as f64 / 1000.0;
-            if is_stale_nan(*value) {
+            if let Some((_, histogram)) = samples.histograms.iter().find(|(of, _)| *of == index) {
+                write!(line, " {histogram}@{seconds}").unwrap();
+            } else if is_stale_nan(*value) {
                 write!(line, " stale@{seconds}").unwrap();
             } else {
                 write!(line, " {value}@{seconds}").unwrap();

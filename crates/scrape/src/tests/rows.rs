@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use datamodel::exposition::Format;
+use datamodel::exposition::{Format, HistogramForm, PageFormat};
+use datamodel::protobuf::Writer;
 use datamodel::{Labels, Timestamp};
 use proptest::prelude::*;
 use storage::{MemoryPool, MemoryStorage};
@@ -15,6 +16,7 @@ use crate::ScrapeLimits;
 use crate::body::Body;
 use crate::error::ScrapeError;
 use crate::ingest::{Ingest, TypedPage};
+use crate::native::NativeHistograms;
 use crate::page::SampleRules;
 use crate::protocol::NameValidation;
 
@@ -51,7 +53,7 @@ proptest! {
             }
             live = present;
             let page = match page {
-                Some(_) => Ok(TypedPage { body: body(text.into_bytes()), format: Format::PrometheusText004 }),
+                Some(_) => Ok(TypedPage { body: body(text.into_bytes()), format: TEXT }),
                 None => Err(ScrapeError::Timeout(std::time::Duration::from_secs(1))),
             };
             ingest.scrape(&storage, page, Timestamp::from_unix_ms(second * 1000), Instant::now());
@@ -65,12 +67,14 @@ proptest! {
     fn hostile_bytes_make_no_series(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let storage = MemoryStorage::new();
         let mut ingest = Ingest::new(Arc::new(rules()), None);
-        let page = TypedPage { body: body(bytes), format: Format::OpenMetrics100 };
+        let page = TypedPage { body: body(bytes), format: PageFormat::Text(Format::OpenMetrics100) };
         let report = ingest.scrape(&storage, Ok(page), Timestamp::from_unix_ms(1000), Instant::now());
         prop_assert!(report.error.is_some(), "no `# EOF`");
         prop_assert_eq!(storage.series_count(), 5);
     }
 }
+
+const TEXT: PageFormat = PageFormat::Text(Format::PrometheusText004);
 
 fn rules() -> SampleRules {
     SampleRules {
@@ -81,9 +85,50 @@ fn rules() -> SampleRules {
         honor_timestamps: true,
         relabel: Vec::new(),
         limits: ScrapeLimits::default(),
+        native: NativeHistograms::default(),
     }
 }
 
 fn body(bytes: Vec<u8>) -> Body {
     Body { bytes, reserved: MemoryPool::unlimited().reservation() }
+}
+
+/// A page of one native histogram with so many observations in its second bucket.
+fn native_page(observations: u64) -> TypedPage {
+    let mut writer = Writer::default();
+    writer.delimited(|family| {
+        family.text(1, "latency");
+        family.uint(3, 4);
+        family.message(4, |metric| {
+            metric.message(7, |histogram| {
+                histogram.uint(1, observations + 1);
+                histogram.double(2, 3.5);
+                histogram.message(12, |span| span.uint(2, 2));
+                histogram.packed_sint(13, [1, i64::try_from(observations).unwrap() - 1].into_iter());
+            });
+        });
+    });
+    TypedPage { body: body(writer.into_bytes()), format: PageFormat::Protobuf }
+}
+
+#[test]
+fn native_histogram_is_stored_and_ends_by_a_marker() {
+    let storage = MemoryStorage::new();
+    let native = NativeHistograms { form: HistogramForm::Native, ..NativeHistograms::default() };
+    let mut ingest = Ingest::new(Arc::new(SampleRules { native, ..rules() }), None);
+    let at = |second| Timestamp::from_unix_ms(second * 1000);
+    for second in 1..=2_i64 {
+        let page = native_page(second.unsigned_abs() * 10);
+        let report = ingest.scrape(&storage, Ok(page), at(second), Instant::now());
+        assert!(report.error.is_none() && report.scraped == 1, "{report:?}");
+    }
+    let pulled = ingest.pull(&native_page(30), at(3)).unwrap();
+    assert!(pulled.samples.is_empty(), "the stored one stays in sight: {pulled:?}");
+    let empty = TypedPage { body: body(Vec::new()), format: PageFormat::Protobuf };
+    assert!(ingest.scrape(&storage, Ok(empty), at(4), Instant::now()).error.is_none());
+
+    let bucket = |observations| format!("(1,2]:{observations}");
+    let [line] = &show(&storage, "latency", 0)[..] else { panic!("one series") };
+    assert!(line.contains(&bucket(10)) && line.contains(&bucket(20)), "{line}");
+    assert!(!line.contains(&bucket(30)) && line.ends_with("@2 stale@4"), "{line}");
 }

@@ -82,7 +82,7 @@ const FEATURES: [(&str, Fate); 24] = [
     ("extra-scrape-metrics", Refused("set `extra_scrape_metrics: true` in the section `global` of the configuration")),
     ("memory-snapshot-on-shutdown", Noted("a restart takes less than a second without one")),
     ("metadata-wal-records", Refused("metadata are kept in memory only")),
-    ("native-histograms", Noted("native histograms are kept where they come by remote write; scrapes ask for text")),
+    ("native-histograms", Noted("targets are asked for native histograms where `scrape_native_histograms` says so")),
     ("new-service-discovery-manager", Noted("it is the default since 3.0, and here")),
     ("no-default-scrape-port", Noted("it is the default since 3.0, and here")),
     ("old-ui", Refused("there is one set of pages")),
