@@ -50,8 +50,21 @@ pub enum LogFormat {
 ///
 /// `RUST_LOG` cannot be read, or a log was started before.
 pub fn start(level: LogLevel, format: LogFormat, color: bool) -> Result<()> {
-    let ours =
-        ["asr", "cli", "discovery", "hpa", "load", "local", "metrics_api", "promql", "rules", "scrape", "tsdb", "web"];
+    let ours = [
+        "adapter",
+        "asr",
+        "cli",
+        "discovery",
+        "hpa",
+        "load",
+        "local",
+        "metrics_api",
+        "promql",
+        "rules",
+        "scrape",
+        "tsdb",
+        "web",
+    ];
     let mut directives = String::from("warn");
     for target in ours {
         directives.push_str(&format!(",{target}={}", level.as_str()));

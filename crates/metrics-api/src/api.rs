@@ -28,6 +28,7 @@ use crate::naming::query::{ObjectQuery, terms};
 use crate::objects::{ListError, MAX_OBJECTS, ObjectLister};
 use crate::registry::{Entry, MAX_PROBLEMS, Problem, Registry, RuleId};
 use crate::request::CUSTOM_GROUP;
+use crate::server::REQUEST_DEADLINE;
 use crate::source::{Freshen, InstantAnswer, InstantValue, MetricsSource};
 use crate::values::{Held, Measured, MetricValue, ObjectReference, Unused, match_to_objects, saturated};
 use crate::window::window_of;
@@ -209,6 +210,7 @@ impl MetricsApi {
     }
 
     async fn answer_for_objects(&self, question: &ObjectQuestion<'_>) -> Result<Vec<MetricValue>, ApiError> {
+        let begun = self.backends.clock.now();
         let found = self.find_custom(question).await?;
         let objects = self.objects_of(question, &found.info).await?;
         let fresh = self.freshen(&found.info, &objects, question.deadline).await;
@@ -219,7 +221,11 @@ impl MetricsApi {
         let mut unused = Unused::default();
         let mut values = std::collections::HashMap::new();
         for query in &queries {
-            let answer = self.ask(query, now, fresh.clone()).await?;
+            let left = self.left(question.deadline, begun)?;
+            let answer = self.ask(query, now, fresh.clone(), left).await?;
+            if let Some(reason) = &answer.undated {
+                self.reveal_undated(RuleId::Custom(found.entry.rule), reason);
+            }
             let samples = match &answer.value {
                 InstantValue::Vector(samples) => samples,
                 InstantValue::Scalar(_) => return Err(wrong_type("scalar", query)),
@@ -379,13 +385,25 @@ impl MetricsApi {
         Ok(Queries { queries, label, window })
     }
 
+    /// What is left of the time that an answer may take.
+    pub(crate) fn left(&self, deadline: Option<Duration>, begun: Timestamp) -> Result<Duration, ApiError> {
+        let deadline = deadline.unwrap_or(REQUEST_DEADLINE);
+        let left = deadline.saturating_sub(self.backends.clock.now().since(begun));
+        if left.is_zero() { Err(ApiError::Timeout) } else { Ok(left) }
+    }
+
+    pub(crate) fn reveal_undated(&self, rule: RuleId, reason: &str) {
+        self.reveal(rule, &format!("the age of its values is not known, they count as just taken: {reason}"));
+    }
+
     pub(crate) async fn ask(
         &self,
         query: &str,
         now: Timestamp,
         fresh: Option<Arc<dyn Queryable>>,
+        left: Duration,
     ) -> Result<InstantAnswer, ApiError> {
-        let answer = self.backends.source.instant(query, now, fresh).await.map_err(ApiError::Fetch)?;
+        let answer = self.backends.source.instant(query, now, fresh, left).await.map_err(ApiError::Fetch)?;
         if answer.warnings.is_empty() {
             Ok(answer)
         } else {

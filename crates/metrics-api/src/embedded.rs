@@ -14,6 +14,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use datamodel::time::TimeRange;
 use datamodel::{Labels, Matcher, Timestamp, is_stale_nan};
@@ -177,7 +178,13 @@ fn answer(result: QueryResult, at: Timestamp, seen: Seen) -> InstantAnswer {
         QueryValue::String { .. } => InstantValue::Other("string"),
         QueryValue::RangeVector(_) => InstantValue::Other("range vector"),
     };
-    InstantAnswer { value, held: seen.held, missing: seen.missing, warnings: result.annotations.warnings }
+    InstantAnswer {
+        value,
+        held: seen.held,
+        missing: seen.missing,
+        warnings: result.annotations.warnings,
+        undated: None,
+    }
 }
 
 impl MetricsSource for EmbeddedSource {
@@ -195,6 +202,7 @@ impl MetricsSource for EmbeddedSource {
         query: &'a str,
         at: Timestamp,
         fresh: Option<Arc<dyn Queryable>>,
+        _deadline: Duration,
     ) -> BoxFuture<'a, Result<InstantAnswer, SourceError>> {
         let (source, query) = (self.clone(), query.to_owned());
         Box::pin(async move {

@@ -3,6 +3,7 @@
 //! Rule: as for metrics of objects, an answer is never empty, and its ages and floor are the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datamodel::Labels;
 
@@ -13,7 +14,7 @@ use crate::mapper::ResourceMapper;
 use crate::names::GroupResource;
 use crate::naming::Rule;
 use crate::naming::query::{ExternalQuery, terms};
-use crate::registry::Entry;
+use crate::registry::{Entry, RuleId};
 use crate::request::EXTERNAL_GROUP;
 use crate::source::InstantValue;
 use crate::values::{ExternalMetricValue, Held, Measured, Unused, measure, saturated};
@@ -31,8 +32,19 @@ impl MetricsApi {
         metric: &str,
         selector: &MetricSelector,
     ) -> Result<Vec<ExternalMetricValue>, ApiError> {
+        self.external_metric_within(namespace, metric, selector, None).await
+    }
+
+    /// The same, for a client that waits so long.
+    pub(crate) async fn external_metric_within(
+        &self,
+        namespace: &str,
+        metric: &str,
+        selector: &MetricSelector,
+        deadline: Option<Duration>,
+    ) -> Result<Vec<ExternalMetricValue>, ApiError> {
         let begun = self.backends.clock.now();
-        let outcome = self.answer_for_external(namespace, metric, selector).await;
+        let outcome = self.answer_for_external(namespace, metric, selector, deadline).await;
         if let Some(metrics) = &self.metrics {
             let values = outcome.as_deref().map(|values| values.iter().map(|value| (value.timestamp, value.state)));
             metrics.answered(EXTERNAL_GROUP, values, begun, self.backends.clock.now());
@@ -45,11 +57,16 @@ impl MetricsApi {
         namespace: &str,
         metric: &str,
         selector: &MetricSelector,
+        deadline: Option<Duration>,
     ) -> Result<Vec<ExternalMetricValue>, ApiError> {
+        let begun = self.backends.clock.now();
         let (config, entry) = self.find_external(namespace, metric).await?;
         let query = self.build_external_query(&config, &entry, namespace, metric, selector)?;
         let now = self.backends.clock.now();
-        let answer = self.ask(&query, now, None).await?;
+        let answer = self.ask(&query, now, None, self.left(deadline, begun)?).await?;
+        if let Some(reason) = &answer.undated {
+            self.reveal_undated(RuleId::External(entry.rule), reason);
+        }
         let window = window_of(&query);
         let ages = self.settings.ages;
         let mut unused = Unused::default();

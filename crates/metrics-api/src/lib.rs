@@ -68,7 +68,9 @@ pub use request::{
     Attributes, CUSTOM_GROUP, CustomRequest, CustomVersion, EXTERNAL_GROUP, ExternalRequest, MAX_URI_BYTES,
 };
 pub use resource_metrics::{ObjectUsage, ResourceRules, Usage, UsageSample, usage_of};
-pub use server::{MAX_CONCURRENT_REQUESTS, MetricsProvider, REQUEST_DEADLINE, ServerState, router};
+pub use server::{
+    MAX_CONCURRENT_REQUESTS, MetricsProvider, REQUEST_DEADLINE, ServerState, nothing_there, protect, router,
+};
 pub use source::{
     BoxFuture, Freshen, InstantAnswer, InstantValue, MAX_SHAPES, MetricsSource, SeriesShape, SourceError, SourceSample,
 };

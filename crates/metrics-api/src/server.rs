@@ -2,6 +2,7 @@
 //!
 //! - [`MetricsProvider`]: who answers; [`MetricsApi`] does.
 //! - [`router`]: serves `/apis` and everything below it.
+//! - [`protect`]: puts the same identity and permission before other routes.
 //!
 //! Rule: bounded in length, concurrency and time; identity and permission come before everything else.
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::any;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -19,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::api::{MetricsApi, ObjectQuestion, Objects};
-use crate::auth::{Authenticator, Authorizer, Credentials, Decision, PeerCertificates};
+use crate::auth::{Authenticator, Authorizer, Credentials, Decision, PeerCertificates, User};
 use crate::document;
 use crate::error::ApiError;
 use crate::hold::SampleState;
@@ -88,7 +90,8 @@ impl MetricsProvider for MetricsApi {
         &'a self,
         request: &'a ExternalRequest,
     ) -> BoxFuture<'a, Result<Vec<ExternalMetricValue>, ApiError>> {
-        Box::pin(self.external_metric(&request.namespace, &request.metric, &request.metric_selector))
+        let deadline = Some(request.timeout.map_or(REQUEST_DEADLINE, |timeout| timeout.min(REQUEST_DEADLINE)));
+        Box::pin(self.external_metric_within(&request.namespace, &request.metric, &request.metric_selector, deadline))
     }
 
     fn custom_metrics(&self) -> Option<Vec<CustomMetricInfo>> {
@@ -136,14 +139,7 @@ async fn serve(State(shared): State<Shared>, request: http::Request<Body>) -> Re
         return refused(&ApiError::TooManyRequests);
     };
     let (parts, _body) = request.into_parts();
-    let call = Call {
-        method: &parts.method,
-        path: parts.uri.path(),
-        query: parts.uri.query(),
-        headers: &parts.headers,
-        peer: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0),
-        certificates: parts.extensions.get::<PeerCertificates>().map_or(&[], |certificates| &certificates.0),
-    };
+    let call = Call::of(&parts);
     match tokio::time::timeout(REQUEST_DEADLINE, answer(&shared.state, &call)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
@@ -164,10 +160,61 @@ struct Call<'a> {
     certificates: &'a [Vec<u8>],
 }
 
-async fn answer(state: &ServerState, call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+impl<'a> Call<'a> {
+    fn of(parts: &'a http::request::Parts) -> Self {
+        Self {
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: parts.uri.query(),
+            headers: &parts.headers,
+            peer: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0),
+            certificates: parts.extensions.get::<PeerCertificates>().map_or(&[], |certificates| &certificates.0),
+        }
+    }
+}
+
+/// Puts identity and permission before all routes of a router, as paths that are no resources.
+pub fn protect(router: Router, state: ServerState) -> Router {
+    router.layer(from_fn_with_state(state, admit))
+}
+
+async fn admit(State(state): State<ServerState>, request: http::Request<Body>, next: Next) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let call = Call::of(&parts);
+    let attributes = Attributes::NonResource { path: call.path.to_owned() };
+    let admitted = async {
+        let user = identify(&state, &call).await?;
+        permit(&state, &user, &attributes).await
+    };
+    match tokio::time::timeout(REQUEST_DEADLINE, admitted).await {
+        Ok(Ok(())) => next.run(http::Request::from_parts(parts, body)).await,
+        Ok(Err(error)) => refused(&error),
+        Err(_elapsed) => refused(&ApiError::Timeout),
+    }
+}
+
+/// The answer where there is nothing.
+pub async fn nothing_there() -> Response<Body> {
+    refused(&ApiError::NoSuchPath)
+}
+
+async fn identify(state: &ServerState, call: &Call<'_>) -> Result<User, ApiError> {
     let credentials = Credentials { headers: call.headers, peer: call.peer, certificates: call.certificates };
     let user = state.authenticator.authenticate(credentials).await;
-    let user = user.map_err(|cause| ApiError::Unauthorized(cause.to_string()))?;
+    user.map_err(|cause| ApiError::Unauthorized(cause.to_string()))
+}
+
+async fn permit(state: &ServerState, user: &User, attributes: &Attributes) -> Result<(), ApiError> {
+    let reason = match state.authorizer.authorize(user, attributes).await {
+        Ok(Decision::Allow) => return Ok(()),
+        Ok(Decision::Deny(reason)) => reason,
+        Err(cause) => cause.to_string(),
+    };
+    Err(ApiError::Forbidden { action: attributes.to_string(), reason })
+}
+
+async fn answer(state: &ServerState, call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+    let user = identify(state, call).await?;
     if call.path.len() + call.query.map_or(0, str::len) > MAX_URI_BYTES {
         return Err(ApiError::BadRequest(format!("the request is longer than {MAX_URI_BYTES} bytes")));
     }
@@ -176,12 +223,7 @@ async fn answer(state: &ServerState, call: &Call<'_>) -> Result<Response<Body>, 
         Ok(routed) => routed.attributes.clone(),
         Err(_nothing_there) => Attributes::NonResource { path: call.path.to_owned() },
     };
-    let forbidden = |reason: String| ApiError::Forbidden { action: attributes.to_string(), reason };
-    match state.authorizer.authorize(&user, &attributes).await {
-        Ok(Decision::Allow) => {}
-        Ok(Decision::Deny(reason)) => return Err(forbidden(reason)),
-        Err(cause) => return Err(forbidden(cause.to_string())),
-    }
+    permit(state, &user, &attributes).await?;
     let request = routed?.request;
     if call.method != Method::GET {
         return Err(ApiError::MethodNotAllowed);

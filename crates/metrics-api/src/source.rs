@@ -77,6 +77,9 @@ pub struct InstantAnswer {
     pub missing: Vec<Labels>,
     /// What the source says against its own answer (a partial response). The answer is then not used.
     pub warnings: Vec<String>,
+    /// Why the source cannot tell how old the values are; their time is then that of the evaluation, and the
+    /// rule is reported.
+    pub undated: Option<String>,
 }
 
 /// Why a source has no answer.
@@ -125,7 +128,8 @@ pub trait MetricsSource: Send + Sync {
     ) -> BoxFuture<'a, Result<BTreeSet<SeriesShape>, SourceError>>;
 
     /// Evaluates a query at an instant. `fresh` is what [`Freshen`] gave for this question; a source that
-    /// does not read storages of this process ignores it. The caller gives up by dropping the future.
+    /// does not read storages of this process ignores it. `deadline` is what the caller has left, for those who
+    /// pass it on; the caller gives up by dropping the future.
     ///
     /// # Errors
     ///
@@ -135,6 +139,7 @@ pub trait MetricsSource: Send + Sync {
         query: &'a str,
         at: Timestamp,
         fresh: Option<Arc<dyn Queryable>>,
+        deadline: Duration,
     ) -> BoxFuture<'a, Result<InstantAnswer, SourceError>>;
 
     /// How many bytes of object names one query may carry; a longer list is asked for in several.

@@ -68,6 +68,7 @@ impl MetricsSource for FakeSource {
         query: &'a str,
         _at: Timestamp,
         _fresh: Option<Arc<dyn storage::Queryable>>,
+        _deadline: Duration,
     ) -> BoxFuture<'a, Result<InstantAnswer, SourceError>> {
         self.asked.lock().unwrap().push(query.to_owned());
         let answer = (self.answer.lock().unwrap())(query);
@@ -165,7 +166,13 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 }
 
 pub(crate) fn vector(samples: Vec<SourceSample>) -> InstantAnswer {
-    InstantAnswer { value: InstantValue::Vector(samples), held: Vec::new(), missing: Vec::new(), warnings: Vec::new() }
+    InstantAnswer {
+        value: InstantValue::Vector(samples),
+        held: Vec::new(),
+        missing: Vec::new(),
+        warnings: Vec::new(),
+        undated: None,
+    }
 }
 
 /// A sample of a pod, taken so many seconds from [`NOW`].

@@ -33,7 +33,7 @@ fn documented() -> BTreeMap<String, (String, String)> {
     rows
 }
 
-/// Everything that `up`, `server` and `asr` declare.
+/// Everything that `up`, `server`, `adapter` and `asr` declare.
 async fn declared() -> Vec<Descriptor> {
     let folder = tempfile::tempdir().unwrap();
     let (registry, clock): (_, Arc<dyn Clock>) = (Registry::new(), Arc::new(SystemClock));
@@ -51,6 +51,7 @@ async fn declared() -> Vec<Descriptor> {
     discovery::DiscoveryMetrics::new(&registry).unwrap();
     rules::notifier::Notifier::new(rules::notifier::NotifierOptions::default(), &registry).unwrap();
     metrics_api::ApiMetrics::register(&registry).unwrap();
+    adapter::SourceMetrics::register(&registry).unwrap();
     state_series::register(&registry, watch::channel(Arc::default()).1).unwrap();
     local::metrics::register(&registry, &local::Fleet::new("n", Arc::clone(&clock)), watch::channel(1).1).unwrap();
     web::Api::new(web::Parts::new(engine.queryable, engine.engine, clock, registry.clone())).unwrap();

@@ -13,7 +13,7 @@ const FIREWALLS: [(&str, &[&str]); 10] = [
     ("candle-core", &["asr"]),
     ("candle-nn", &["asr"]),
     ("symphonia", &["asr"]),
-    ("axum", &["asr", "local", "metrics-api", "web"]),
+    ("axum", &["adapter", "asr", "local", "metrics-api", "web"]),
     ("anyhow", &["bench", "cli", "e2e"]),
     ("clap", &["bench", "cli"]),
     ("kube", &["kubernetes", "e2e"]),

@@ -4,6 +4,7 @@ use datamodel::STALE_NAN;
 use storage::{Appendable, MemoryStorage};
 
 use super::*;
+use crate::server::REQUEST_DEADLINE;
 use crate::testing::{at, labels};
 
 /// Pods whose targets are still discovered.
@@ -21,9 +22,9 @@ async fn answer_carries_the_time_of_the_newest_input() {
     let source = source(storage, &[]);
     check(&source, "sum(load)", &[("{}", 7.0, -5)], &[]).await;
     check(&source, "load{pod=\"a\"}", &[("a", 3.0, -10)], &[]).await;
-    let answer = source.instant("1 + 1", at(0), None).await.unwrap();
+    let answer = source.instant("1 + 1", at(0), None, REQUEST_DEADLINE).await.unwrap();
     assert_eq!(answer.value, InstantValue::Scalar(2.0));
-    let answer = source.instant("load[1m]", at(0), None).await.unwrap();
+    let answer = source.instant("load[1m]", at(0), None, REQUEST_DEADLINE).await.unwrap();
     assert_eq!(answer.value, InstantValue::Other("range vector"));
 }
 
@@ -55,11 +56,12 @@ async fn hold_ends_after_ninety_seconds() {
 async fn expired_series_of_a_discovered_target_is_missing_in_the_answer() {
     let samples: &[(&str, &[(i64, f64)])] =
         &[("a", &[(-120, 5.0), (-90, STALE_NAN)]), ("b", &[(-5, 4.0)]), ("c", &[(-100, 1.0)])];
-    let answer = source(storage(samples), &["a", "b", "c"]).instant("sum(load)", at(0), None).await.unwrap();
+    let answer =
+        source(storage(samples), &["a", "b", "c"]).instant("sum(load)", at(0), None, REQUEST_DEADLINE).await.unwrap();
     let pods: Vec<&str> = answer.missing.iter().filter_map(|labels| labels.get("pod")).collect();
     assert_eq!((pods, answer.held.len()), (vec!["a", "c"], 0));
     // Deleted pods are not missed.
-    let answer = source(storage(samples), &["b"]).instant("sum(load)", at(0), None).await.unwrap();
+    let answer = source(storage(samples), &["b"]).instant("sum(load)", at(0), None, REQUEST_DEADLINE).await.unwrap();
     assert_eq!((answer.missing.len(), answer.held.len()), (0, 0));
 }
 
@@ -74,7 +76,7 @@ async fn query_beyond_the_covered_time_is_refused() {
     let storage = storage(&[("a", &[(-5, 1.0)])]);
     let source = source(storage, &[]).covered_since(at(-100));
     check(&source, "load", &[("a", 1.0, -5)], &[]).await;
-    let error = source.instant("avg_over_time(load[2m])", at(0), None).await.unwrap_err();
+    let error = source.instant("avg_over_time(load[2m])", at(0), None, REQUEST_DEADLINE).await.unwrap_err();
     assert_eq!(error.to_string(), "source holds data for 100 s only, and the query looks back 120 s");
 }
 
@@ -82,7 +84,7 @@ async fn query_beyond_the_covered_time_is_refused() {
 async fn fresh_rows_are_read_for_their_question_only() {
     let source = source(storage(&[("a", &[(-5, 1.0)])]), &[]);
     let fresh: Arc<dyn Queryable> = storage(&[("a", &[(-5, 1.0), (0, 7.0)])]);
-    let answer = source.instant("load", at(0), Some(fresh)).await.unwrap();
+    let answer = source.instant("load", at(0), Some(fresh), REQUEST_DEADLINE).await.unwrap();
     let InstantValue::Vector(samples) = answer.value else { panic!("no vector") };
     assert_eq!(samples[0].timestamp, at(0));
     check(&source, "load", &[("a", 1.0, -5)], &[]).await;
@@ -90,7 +92,7 @@ async fn fresh_rows_are_read_for_their_question_only() {
 
 #[tokio::test]
 async fn broken_query_is_refused_with_the_reason() {
-    let error = source(storage(&[]), &[]).instant("sum(load", at(0), None).await.unwrap_err();
+    let error = source(storage(&[]), &[]).instant("sum(load", at(0), None, REQUEST_DEADLINE).await.unwrap_err();
     assert!(error.to_string().starts_with("source refuses the query `sum(load`: "), "{error}");
 }
 
@@ -125,7 +127,7 @@ fn source(storage: Arc<MemoryStorage>, discovered: &'static [&'static str]) -> E
 }
 
 async fn check(source: &EmbeddedSource, query: &str, expected: &[(&str, f64, i64)], held: &[&str]) {
-    let answer = source.instant(query, at(0), None).await.unwrap();
+    let answer = source.instant(query, at(0), None, REQUEST_DEADLINE).await.unwrap();
     let InstantValue::Vector(samples) = answer.value else {
         panic!("{query} gives no vector");
     };

@@ -3,6 +3,7 @@ use storage::{Appendable, MemoryStorage};
 use super::*;
 use crate::embedded::EmbeddedSource;
 use crate::hold::Ages;
+use crate::server::REQUEST_DEADLINE;
 use crate::source::{InstantValue, MetricsSource, SourceError};
 use crate::testing::{at, labels};
 
@@ -49,13 +50,13 @@ async fn rule_that_builds_on_itself_ends() {
 
 #[tokio::test]
 async fn without_fresh_rows_the_stored_samples_count() {
-    let answer = source().instant("one", at(0), None).await.unwrap();
+    let answer = source().instant("one", at(0), None, REQUEST_DEADLINE).await.unwrap();
     assert_eq!(text_of(&answer.value), "2 -50");
 }
 
 #[tokio::test]
 async fn range_of_a_rule_must_be_covered() {
-    let error = source().covered_since(at(-100)).instant("rate", at(0), None).await.unwrap_err();
+    let error = source().covered_since(at(-100)).instant("rate", at(0), None, REQUEST_DEADLINE).await.unwrap_err();
     assert!(matches!(error, SourceError::NotCovered { wanted, .. } if wanted == Duration::from_mins(5)), "{error}");
 }
 
@@ -88,6 +89,6 @@ async fn check(query: &str, expected: &str) {
     let mut samples = STORED.to_vec();
     samples.push(("load", 0, 10.0));
     let fresh: Arc<dyn Queryable> = store(&samples);
-    let answer = source().instant(query, at(0), Some(fresh)).await.unwrap();
+    let answer = source().instant(query, at(0), Some(fresh), REQUEST_DEADLINE).await.unwrap();
     assert_eq!(text_of(&answer.value), expected, "{query}");
 }

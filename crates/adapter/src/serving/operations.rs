@@ -1,0 +1,95 @@
+//! Health, metrics and version of the process, and what may be asked without permission.
+//!
+//! Rule: everything but the paths that are always allowed needs identity and permission.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use datamodel::exposition::Format;
+use datamodel::registry::Registry;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use metrics_api::{ServerState, nothing_there, protect};
+
+/// Whether the first round of listings is over. A clone is the same switch; it starts off.
+#[derive(Clone, Debug, Default)]
+pub struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    /// Says whether the server takes requests: on after the first listing, off when it stops.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// `--authorization-always-allow-paths`: paths, or beginnings of paths with a `*` behind them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlwaysAllowed(pub Vec<String>);
+
+impl AlwaysAllowed {
+    fn allows(&self, path: &str) -> bool {
+        let path = path.trim_start_matches('/');
+        self.0.iter().map(|allowed| allowed.trim_start_matches('/')).any(|allowed| match allowed.strip_suffix('*') {
+            Some(begin) => path.starts_with(begin),
+            None => path == allowed,
+        })
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    registry: Registry,
+    ready: Ready,
+}
+
+/// Everything that the adapter serves: the metrics APIs of `state`, and the process itself.
+pub fn operations(
+    state: &ServerState,
+    apis: Router,
+    registry: Registry,
+    ready: Ready,
+    allowed: &AlwaysAllowed,
+) -> Router {
+    let page = |path: &str, router: Router<Shared>| match path {
+        "/readyz" => router.route(path, get(readyz)),
+        "/metrics" => router.route(path, get(metrics)),
+        _ => router.route(path, get(alive)),
+    };
+    let (mut open, mut closed) = (Router::new(), Router::new());
+    for path in ["/healthz", "/livez", "/readyz", "/metrics"] {
+        if allowed.allows(path) {
+            open = page(path, open);
+        } else {
+            closed = page(path, closed);
+        }
+    }
+    let shared = Shared { registry, ready };
+    let closed = closed.fallback(nothing_there).with_state(shared.clone());
+    open.with_state(shared).merge(apis).merge(protect(closed, state.clone()))
+}
+
+async fn alive() -> &'static str {
+    "ok"
+}
+
+async fn readyz(State(shared): State<Shared>) -> Response {
+    if shared.ready.is_set() {
+        "ok".into_response()
+    } else {
+        (StatusCode::INTERNAL_SERVER_ERROR, "the series of the rules are not listed yet\n").into_response()
+    }
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let mut page = String::new();
+    shared.registry.encode_text(&mut page);
+    ([(CONTENT_TYPE, Format::PrometheusText004.content_type())], page).into_response()
+}
