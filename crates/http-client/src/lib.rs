@@ -4,6 +4,7 @@
 //! - [`HttpClient`]: sends requests as such a configuration says.
 //! - [`Connection`]: for those who keep one connection to one server.
 //! - [`Connector`]: opens connections; tests put a server of their own behind it.
+//! - [`kubeconfig`]: how Kubernetes' clients say where an API is and who they are.
 //! - [`http_url`]: the decoder of a URL that is asked.
 //!
 //! ```text
@@ -23,6 +24,7 @@ mod config;
 mod connection;
 mod error;
 mod file;
+pub mod kubeconfig;
 mod proxy;
 mod stream;
 mod tls;

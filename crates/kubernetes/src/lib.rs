@@ -1,10 +1,13 @@
 //! The Kubernetes API, and what is found out with it.
 //!
+//! - [`client`]: asks and watches an API server; [`client::Store`] holds what is watched.
 //! - [`operator`]: `ServiceMonitors` and their like as scrape jobs and rule files, as Prometheus Operator makes them.
-//! - [`json`]: YAML documents in the form in which the API gives objects.
+//! - [`json`]: YAML documents in the form in which the API gives objects. [`testing`]: an API server for tests.
 //!
 //! Rule: what comes from the API is hostile: every size has a bound, and an object that is wrong costs itself only.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod json;
 pub mod operator;
+pub mod testing;

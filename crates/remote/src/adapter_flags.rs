@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue};
 use http_client::{HeaderConfig, HttpClientConfig, Secret, SecretSource, TlsMaterial};
 
 use crate::client::{BaseUrl, ClientOptions, UrlError, Verb};
-use crate::kubeconfig::{self, Identity, KubeconfigError, bearer};
+use http_client::kubeconfig::{self, Identity, KubeconfigError, bearer};
 
 /// The values of the flags; empty where they are not given.
 #[derive(Clone, Debug, Default)]

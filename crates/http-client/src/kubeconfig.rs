@@ -1,20 +1,30 @@
-//! How to reach an API by a kubeconfig file: whom to trust and who we are, of its current context.
+//! How to reach an API as Kubernetes' clients say it: by a kubeconfig file, or from within a pod.
 //!
-//! Only what concerns the connection is read; the address of the cluster is not ours to ask. Plug-ins (`exec`,
-//! `auth-provider`) and unchecked certificates are refused by name.
+//! - [`Identity`]: whom to trust and who we are; [`read`], [`in_cluster`].
+//! - [`Cluster`]: that, and where the API is; [`read_cluster`], [`own_cluster`].
+//!
+//! Only the current context is looked at. Plug-ins (`exec`, `auth-provider`) and unchecked certificates are
+//! refused by name.
 //!
 //! Rule: relative paths in the file are relative to the file.
 
 use std::path::{Path, PathBuf};
 
-use http_client::{AuthConfig, Authorization, BasicAuth, Secret, SecretSource, TlsConfig, TlsMaterial, base64};
+use http::Uri;
 use yaml::decoders::{boolean, string};
 use yaml::{Errors, Fields, Node, Report};
+
+use crate::base64;
+use crate::config::{
+    AuthConfig, Authorization, BasicAuth, HttpClientConfig, Secret, SecretSource, TlsConfig, TlsMaterial, http_url,
+};
 
 /// Where a pod finds the token of its service account.
 const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// Where a pod finds the authority of its cluster.
 const CA_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+/// Where a pod finds the namespace that it is in.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// Why a kubeconfig file is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +53,17 @@ pub enum KubeconfigError {
     /// The process runs in no pod.
     #[error("not in a pod: there is no {TOKEN_FILE}")]
     NotInPod,
+    /// The process runs in a pod that is not told where the API is.
+    #[error("not in a pod: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set")]
+    NoAddress,
+    /// The cluster has no address.
+    #[error("{path}: cluster `{name}` has no `server`")]
+    NoServer {
+        /// The file.
+        path: PathBuf,
+        /// The cluster.
+        name: String,
+    },
 }
 
 /// What a kubeconfig file says about a connection.
@@ -52,6 +73,55 @@ pub struct Identity {
     pub tls: TlsConfig,
     /// Our token, or name and password.
     pub auth: Option<AuthConfig>,
+}
+
+impl Identity {
+    fn into_http(self) -> HttpClientConfig {
+        HttpClientConfig { auth: self.auth, tls: self.tls, ..HttpClientConfig::default() }
+    }
+}
+
+/// Where an API is, and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its address.
+    pub server: Uri,
+    /// Whom to trust, and who we are.
+    pub http: HttpClientConfig,
+    /// The namespace that we are in, or that the context names.
+    pub namespace: Option<String>,
+}
+
+/// The cluster of the current context of a file.
+///
+/// # Errors
+///
+/// See [`KubeconfigError`].
+pub fn read_cluster(path: &Path) -> Result<Cluster, KubeconfigError> {
+    let file = load(path)?;
+    let (context, cluster) = file.context(path)?;
+    let no_server = || KubeconfigError::NoServer { path: path.to_owned(), name: context.cluster.clone() };
+    let server = cluster.server.ok_or_else(no_server)?;
+    let namespace = context.namespace.clone();
+    Ok(Cluster { server, http: file.current(path)?.into_http(), namespace })
+}
+
+/// The cluster of the pod that this process runs in. `variable` reads the environment.
+///
+/// # Errors
+///
+/// It runs in none.
+pub fn own_cluster(variable: &dyn Fn(&str) -> Option<String>) -> Result<Cluster, KubeconfigError> {
+    let namespace = std::fs::read_to_string(NAMESPACE_FILE).ok().map(|text| text.trim().to_owned());
+    Ok(Cluster { server: own_server(variable)?, http: in_cluster()?.into_http(), namespace })
+}
+
+fn own_server(variable: &dyn Fn(&str) -> Option<String>) -> Result<Uri, KubeconfigError> {
+    let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let (host, port) = (given("KUBERNETES_SERVICE_HOST"), given("KUBERNETES_SERVICE_PORT"));
+    let (Some(host), Some(port)) = (host, port) else { return Err(KubeconfigError::NoAddress) };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    format!("https://{host}:{port}").parse().map_err(|_invalid| KubeconfigError::NoAddress)
 }
 
 /// The identity of the service account of the pod that this process runs in.
@@ -75,7 +145,8 @@ fn in_folder(token: &Path, authority: &Path) -> Result<Identity, KubeconfigError
 }
 
 /// The header of a token.
-pub(crate) fn bearer(token: SecretSource) -> AuthConfig {
+#[must_use]
+pub fn bearer(token: SecretSource) -> AuthConfig {
     AuthConfig::Authorization(Authorization { scheme: "Bearer".to_owned(), credentials: Some(token) })
 }
 
@@ -85,21 +156,22 @@ pub(crate) fn bearer(token: SecretSource) -> AuthConfig {
 ///
 /// See [`KubeconfigError`].
 pub fn read(path: &Path) -> Result<Identity, KubeconfigError> {
+    load(path)?.current(path)
+}
+
+fn load(path: &Path) -> Result<Kubeconfig, KubeconfigError> {
     let failed = |source| KubeconfigError::Read { path: path.to_owned(), source };
     let text = std::fs::read_to_string(path).map_err(failed)?;
     let name = path.display().to_string();
-    let file = yaml::decode(&name, &text, |node, report| {
-        kubeconfig(node, report, path.parent().unwrap_or_else(|| Path::new(".")))
-    })
-    .map_err(KubeconfigError::Parse)?;
-    file.current(path)
+    yaml::decode(&name, &text, |node, report| kubeconfig(node, report, path.parent().unwrap_or_else(|| Path::new("."))))
+        .map_err(KubeconfigError::Parse)
 }
 
 #[derive(Debug)]
 struct Kubeconfig {
     current: String,
     contexts: Vec<(String, Context)>,
-    clusters: Vec<(String, TlsConfig)>,
+    clusters: Vec<(String, Server)>,
     users: Vec<(String, Identity)>,
 }
 
@@ -107,22 +179,37 @@ struct Kubeconfig {
 struct Context {
     cluster: String,
     user: String,
+    namespace: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Server {
+    server: Option<Uri>,
+    tls: TlsConfig,
 }
 
 impl Kubeconfig {
+    fn context(&self, path: &Path) -> Result<(Context, Server), KubeconfigError> {
+        let context = find(&self.contexts, &self.current).ok_or_else(|| missing(path, "context", &self.current))?;
+        let cluster = find(&self.clusters, &context.cluster);
+        let cluster = cluster.ok_or_else(|| missing(path, "cluster", &context.cluster))?;
+        Ok((context, cluster))
+    }
+
     fn current(&self, path: &Path) -> Result<Identity, KubeconfigError> {
-        let missing =
-            |kind, name: &str| KubeconfigError::Missing { path: path.to_owned(), kind, name: name.to_owned() };
-        let context = find(&self.contexts, &self.current).ok_or_else(|| missing("context", &self.current))?;
-        let cluster = find(&self.clusters, &context.cluster).ok_or_else(|| missing("cluster", &context.cluster))?;
+        let (context, cluster) = self.context(path)?;
         let mut identity = match context.user.as_str() {
             "" => Identity::default(),
-            user => find(&self.users, user).ok_or_else(|| missing("user", user))?,
+            user => find(&self.users, user).ok_or_else(|| missing(path, "user", user))?,
         };
-        identity.tls.ca = cluster.ca;
-        identity.tls.server_name = cluster.server_name;
+        identity.tls.ca = cluster.tls.ca;
+        identity.tls.server_name = cluster.tls.server_name;
         Ok(identity)
     }
+}
+
+fn missing(path: &Path, kind: &'static str, name: &str) -> KubeconfigError {
+    KubeconfigError::Missing { path: path.to_owned(), kind, name: name.to_owned() }
 }
 
 fn find<T: Clone>(entries: &[(String, T)], name: &str) -> Option<T> {
@@ -164,21 +251,23 @@ fn named<T>(
 }
 
 fn context(fields: &mut Fields<'_, '_>) -> Option<Context> {
-    fields.ignore(&["namespace", "extensions"]);
+    fields.ignore(&["extensions"]);
     let cluster = fields.required("cluster", string);
     let user = fields.or("user", string, String::new());
-    Some(Context { cluster: cluster?, user })
+    let namespace = fields.optional("namespace", string).filter(|name| !name.is_empty());
+    Some(Context { cluster: cluster?, user, namespace })
 }
 
-fn cluster(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<TlsConfig> {
-    fields.ignore(&["server", "extensions", "disable-compression"]);
+fn cluster(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<Server> {
+    fields.ignore(&["extensions", "disable-compression"]);
+    let server = fields.optional("server", http_url);
     fields.unsupported("proxy-url", "connections are made directly");
     if fields.or("insecure-skip-tls-verify", boolean, false) {
         fields.error("insecure-skip-tls-verify", "certificates are always checked: name an authority instead");
     }
     let server_name = fields.optional("tls-server-name", string);
     let ca = pem(fields, folder, "certificate-authority", "certificate-authority-data");
-    Some(TlsConfig { ca, server_name, ..TlsConfig::default() })
+    Some(Server { server, tls: TlsConfig { ca, server_name, ..TlsConfig::default() } })
 }
 
 fn user(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<Identity> {
@@ -261,6 +350,35 @@ users:
         assert_eq!(identity.tls.identity, Some((certificate, TlsMaterial::File("/keys/key.pem".into()))));
         assert_eq!(identity.tls.server_name.as_deref(), Some("prometheus"));
         assert_eq!(identity.auth, Some(bearer(SecretSource::File(folder.path().join("token")))));
+    }
+
+    #[test]
+    fn cluster_of_the_current_context_has_its_address_and_namespace() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(&path, GOOD).unwrap();
+        let cluster = read_cluster(&path).unwrap();
+        assert_eq!(cluster.server, Uri::from_static("https://1.2.3.4"));
+        assert_eq!(cluster.namespace.as_deref(), Some("n"));
+        assert_eq!(cluster.http.tls, read(&path).unwrap().tls);
+        std::fs::write(&path, GOOD.replace("    server: https://1.2.3.4\n", "")).unwrap();
+        assert!(read(&path).is_ok(), "an identity needs no address");
+        let error = read_cluster(&path).unwrap_err().to_string();
+        assert!(error.ends_with("cluster `c` has no `server`"), "{error}");
+    }
+
+    #[test]
+    fn pod_is_told_where_the_api_is() {
+        let check = |host: &str, port: &str, expected: Option<&str>| {
+            let variable = |name: &str| Some(if name.ends_with("HOST") { host } else { port }.to_owned());
+            let found = own_server(&variable).ok().map(|server| server.to_string());
+            assert_eq!(found.as_deref(), expected, "{host} {port}");
+        };
+        check("10.96.0.1", "443", Some("https://10.96.0.1:443/"));
+        check("fd00::1", "6443", Some("https://[fd00::1]:6443/"));
+        check("", "443", None);
+        check("10.96.0.1", "", None);
+        check("not a host", "443", None);
     }
 
     #[test]
