@@ -2,6 +2,7 @@
 //!
 //! - [`client`]: asks and watches an API server; [`client::Store`] holds what is watched.
 //! - [`operator`]: `ServiceMonitors` and their like as scrape jobs and rule files, as Prometheus Operator makes them.
+//! - [`objects`]: which objects and resources there are, for the metrics API.
 //! - [`json`]: YAML documents in the form in which the API gives objects. [`testing`]: an API server for tests.
 //!
 //! Rule: what comes from the API is hostile: every size has a bound, and an object that is wrong costs itself only.
@@ -9,5 +10,6 @@
 
 pub mod client;
 pub mod json;
+pub mod objects;
 pub mod operator;
 pub mod testing;

@@ -297,8 +297,8 @@ impl Conversation {
         let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let base = if segments.first() == Some(&"api") { 2 } else { 3 };
-        let prefix = format!("/{}", segments.get(..base)?.join("/"));
-        let (namespace, plural, name) = match segments.get(base..)? {
+        let prefix = format!("/{}", segments.get(..base).unwrap_or_default().join("/"));
+        let (namespace, plural, name) = match segments.get(base..).unwrap_or_default() {
             ["namespaces", namespace, plural] => (*namespace, *plural, None),
             ["namespaces", namespace, plural, name] => (*namespace, *plural, Some((*name).to_owned())),
             [plural] => ("", *plural, None),
