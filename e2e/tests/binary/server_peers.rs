@@ -69,6 +69,48 @@ async fn prometheus_writes_to_us_and_reads_from_us() {
 }
 
 #[tokio::test]
+async fn prometheus_takes_what_we_write_and_an_outage_of_it_loses_nothing() {
+    let Some(program) = peer("prometheus") else { return };
+    let target = Target::start(PAGE).await.unwrap();
+    let (address, folder) = (free_address().unwrap(), tempfile::tempdir().unwrap());
+    let receive = ["--web.enable-remote-write-receiver"];
+    let receiver = Peer::start_prometheus_at(&program, folder.path(), "", &receive, address).await.unwrap();
+    let config = format!(
+        "global: {{scrape_interval: 200ms, scrape_timeout: 200ms, external_labels: {{zone: a}}}}\n\
+         scrape_configs:\n- {{job_name: asr, static_configs: [{{targets: ['{}']}}]}}\n\
+         remote_write:\n- url: http://{address}/api/v1/write\n  name: peer\n\
+         \x20 queue_config: {{batch_send_deadline: 200ms, max_samples_per_send: 7}}\n\
+         \x20 write_relabel_configs: [{{source_labels: [__name__], regex: scrape_.*, action: drop}}]\n",
+        target.address()
+    );
+    let server = Server::start(&config, &[]).await.unwrap();
+    let newest = |result: &Value| first_value(result).unwrap_or_default();
+    let received = async |peer: &Peer, least: f64| {
+        let ask = || peer.web.query("asr_total_requests", None);
+        wait::until("samples at the peer", SOON, ask, |result: &Value| newest(result) > least).await.unwrap()
+    };
+    let before = newest(&received(&receiver, 3.0).await);
+
+    // Away, until there is something that it missed; then back on the data that it had.
+    receiver.kill().await.unwrap();
+    server.until("asr_total_requests", |result| newest(result) > before + 10.0).await.unwrap();
+    let receiver = Peer::start_prometheus_at(&program, folder.path(), "", &receive, address).await.unwrap();
+    let there = received(&receiver, before + 10.0).await;
+    assert_eq!(there[0]["metric"]["zone"], "a");
+    let at = there[0]["value"][0].as_f64().unwrap();
+    let end = receiver.web.query("timestamp(asr_total_requests)", Some(at)).await.unwrap();
+    let end = first_value(&end).unwrap();
+    let raw = |web: Client| async move { web.query("asr_total_requests[10m]", Some(end)).await.unwrap() };
+    let (here, there) = (raw(server.web.clone()).await, raw(receiver.web.clone()).await);
+    assert!(here[0]["values"].as_array().unwrap().len() > 13, "{here}");
+    assert_eq!(here[0]["values"], there[0]["values"]);
+    assert_eq!(receiver.web.query("scrape_duration_seconds", None).await.unwrap(), json!([]));
+    let retried = server.web.get("/metrics").await.unwrap().text();
+    let retried = retried.lines().find(|line| line.starts_with("prometheus_remote_storage_samples_retried_total{"));
+    assert!(retried.is_some_and(|line| !line.ends_with(" 0")), "{retried:?}");
+}
+
+#[tokio::test]
 async fn data_go_to_prometheus_and_come_back() {
     let Some(promtool) = peer("promtool") else { return };
     let target = Target::start(PAGE).await.unwrap();

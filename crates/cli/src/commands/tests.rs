@@ -45,6 +45,7 @@ async fn declared() -> Vec<Descriptor> {
         query: EngineOptions::default(),
         scrape: ScrapeOptions::default(),
         rules: RuleOptions::default(),
+        remote_write: Some(storage::MemoryPool::unlimited()),
     };
     let engine = wire_engine(settings, &clock, &registry, &mut group).await.unwrap();
     ConfigMetrics::register(&registry).unwrap();

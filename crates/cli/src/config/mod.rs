@@ -30,6 +30,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use promql::Features;
+use remote::sender::RemoteWriteConfig;
 use rules::RuleGroup;
 use rules::notifier::AlertingConfig;
 use scrape::JobConfig;
@@ -61,6 +62,8 @@ pub struct ServerConfig {
     pub rule_groups: Vec<RuleGroup>,
     /// Who is told of alerts.
     pub alerting: AlertingConfig,
+    /// To whom samples are sent.
+    pub remote_write: Vec<RemoteWriteConfig>,
     /// How long and how much is stored.
     pub storage: StorageConfig,
     /// Keys that are right and have no effect here, and files that are named and not there.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use discovery::DecodeContext;
+use remote::sender::remote_write_configs;
 use rules::notifier::alerting_config;
 use scrape::{JobConfig, ScrapeDefaults, scrape_config};
 use yaml::decoders::list;
@@ -36,6 +37,7 @@ pub(super) fn read(
             let context = DecodeContext { directory: folder, others: &[] };
             let alerting = fields.optional("alerting", |node, report| alerting_config(node, report, &context));
             config.alerting = alerting.unwrap_or_default();
+            config.remote_write = remote_write_configs(fields, folder);
             other_sections(fields, name, &mut config.notes);
             Some(())
         })
@@ -80,7 +82,6 @@ fn jobs(
 
 /// Sections that are not served, and those without effect.
 fn other_sections(fields: &mut Fields<'_, '_>, file: &str, notes: &mut Vec<Note>) {
-    fields.unsupported("remote_write", "samples are not sent yet");
     fields.unsupported("remote_read", "other storages are not asked; query them where they are");
     fields.unsupported("tracing", "traces are not sent");
     fields.unsupported("otlp", "the OTLP receiver is not served; use remote write");

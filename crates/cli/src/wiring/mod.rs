@@ -24,9 +24,10 @@ use anyhow::{Context, Result};
 use datamodel::Clock;
 use datamodel::registry::Registry;
 use promql::{Engine, EngineOptions};
+use remote::sender::{DEFAULT_DRAIN_TIMEOUT, RemoteWriteHandle, RemoteWriteOptions, RemoteWriter};
 use rules::{RuleHandle, RuleManager, RuleOptions};
 use scrape::{ScrapeHandle, ScrapeManager, ScrapeOptions};
-use storage::{Appendable, Queryable};
+use storage::{Appendable, MemoryPool, Queryable};
 use tsdb::{Tsdb, TsdbOptions};
 
 use crate::run_group::{RunGroup, Stage};
@@ -45,6 +46,8 @@ pub struct EngineSettings {
     pub scrape: ScrapeOptions,
     /// How rules are evaluated.
     pub rules: RuleOptions,
+    /// Where samples that wait for other storages are reserved; without it none are sent.
+    pub remote_write: Option<MemoryPool>,
 }
 
 /// The engine's handles.
@@ -62,6 +65,8 @@ pub struct WiredEngine {
     pub scrape: ScrapeHandle,
     /// Changes and shows rule groups.
     pub rules: RuleHandle,
+    /// Changes which other storages are written to.
+    pub remote_write: Option<RemoteWriteHandle>,
 }
 
 impl std::fmt::Debug for WiredEngine {
@@ -81,12 +86,18 @@ pub async fn wire_engine(
     registry: &Registry,
     group: &mut RunGroup,
 ) -> Result<WiredEngine> {
-    let EngineSettings { storage, storage_flag, query, scrape, rules } = settings;
+    let EngineSettings { storage, storage_flag, query, scrape, rules, remote_write } = settings;
     declare_process(registry)?;
     let limits = storage_metrics::Limits::of(&storage);
     let (tsdb, damages) = open_storage(storage, storage_flag, clock).await?;
     let readable: Arc<dyn Queryable> = Arc::new(tsdb.clone());
-    let writable: Arc<dyn Appendable> = Arc::new(tsdb.clone());
+    let wired = remote_write.map(|memory| wire_remote_write(&tsdb, &scrape, memory, clock, registry, group));
+    let remote_write = wired.transpose()?;
+    let stored: Arc<dyn Appendable> = Arc::new(tsdb.clone());
+    let writable = match &remote_write {
+        Some(handle) => Arc::new(handle.tee(stored)),
+        None => stored,
+    };
     let engine = Engine::new(EngineOptions { clock: Arc::clone(clock), ..query });
 
     let scrape = ScrapeManager::new(scrape, Arc::clone(&writable), Arc::clone(clock), registry)?;
@@ -97,7 +108,32 @@ pub async fn wire_engine(
     let kept = tsdb.clone();
     group.add("storage", Stage::Storage, |token| upkeep::run(kept, token));
     storage_metrics::register(registry, tsdb.clone(), limits)?;
-    Ok(WiredEngine { tsdb, damages, queryable: readable, engine, scrape: scrape_handle, rules: rules_handle })
+    let (scrape, rules) = (scrape_handle, rules_handle);
+    Ok(WiredEngine { tsdb, damages, queryable: readable, engine, scrape, rules, remote_write })
+}
+
+/// Sends what is committed to other storages, once a configuration names some.
+fn wire_remote_write(
+    tsdb: &Tsdb,
+    scrape: &ScrapeOptions,
+    memory: MemoryPool,
+    clock: &Arc<dyn Clock>,
+    registry: &Registry,
+    group: &mut RunGroup,
+) -> Result<RemoteWriteHandle> {
+    let described = tsdb.clone();
+    let options = RemoteWriteOptions {
+        client: scrape.client.clone(),
+        memory,
+        drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+        clock: Arc::clone(clock),
+        metadata: Arc::new(move || described.metadata()),
+    };
+    let writer = RemoteWriter::new(options, registry)?;
+    let handle = writer.handle();
+    // After those that write: their last commits are sent too.
+    group.add("remote write", Stage::Notify, |token| ended(writer.run(token)));
+    Ok(handle)
 }
 
 /// A component that cannot fail, for the run group.

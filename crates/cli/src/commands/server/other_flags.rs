@@ -45,7 +45,7 @@ const FLAGS: [(&str, bool, Fate); 37] = [
     ("storage.agent.retention.min-time", true, Refused(AGENT)),
     ("storage.agent.retention.max-time", true, Refused(AGENT)),
     ("storage.agent.no-lockfile", false, Refused(AGENT)),
-    ("storage.remote.flush-deadline", true, Noted("samples are not sent to other storages")),
+    ("storage.remote.flush-deadline", true, Noted("what waits for other storages is sent within 2 s at the end")),
     ("storage.remote.read-concurrent-limit", true, Noted("remote reads count among the queries of `--query.max-concurrency`")),
     ("storage.remote.read-max-bytes-in-frame", true, Noted("remote reads are answered as samples, without frames")),
     ("storage.tsdb.allow-overlapping-blocks", false, Noted("overlapping data are always taken")),

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, anyhow};
 use datamodel::Clock;
 use datamodel::registry::Registry;
 use discovery::{DiscoveryContext, DiscoveryMetrics};
+use remote::sender::RemoteWrites;
 use rules::RuleGroup;
 use rules::notifier::NotifierHandle;
 use scrape::{Job, JobConfig, ScrapeOptions};
@@ -213,6 +214,10 @@ impl Reloader {
         self.engine.scrape.apply(jobs).await?;
         // Before the rules, so that the first alerts find whom to tell.
         self.notifier.apply(notifier).await?;
+        if let Some(remote_write) = &self.engine.remote_write {
+            let (external_labels, remotes) = (config.global.external_labels.clone(), config.remote_write.clone());
+            remote_write.apply(RemoteWrites { external_labels, remotes }).await?;
+        }
         self.engine.rules.apply(groups(&config)).await?;
         if let Some(max) = config.storage.max_exemplars {
             self.engine.tsdb.set_max_exemplars(max);

@@ -3,7 +3,8 @@
 //! ```text
 //! web ─▶ query engine ─▶ storage ◀─ scrape ◀─ discovery
 //!  │                        ▲ └──▶ rules
-//!  │                             └──▶ notifier ─▶ Alertmanagers
+//!  │                        │    └──▶ notifier ─▶ Alertmanagers
+//!  │                        └ tee ─▶ remote write ─▶ other storages
 //!  └▶ reloader ─────────────┴ applies a configuration to scrape, rules, notifier and storage
 //! ```
 //!
@@ -21,6 +22,7 @@ use promql::EngineOptions;
 use rules::RuleOptions;
 use rules::notifier::{Notifier, NotifierHandle, NotifierOptions};
 use scrape::ScrapeOptions;
+use storage::Appendable;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +72,7 @@ pub(super) async fn wire(
         query: query_options(&args, &flags, &config, &memory),
         scrape: scrape.clone(),
         rules: rule_options(&args, &config, &external_url, &notifier_handle),
+        remote_write: Some(memory.pool.consumer("remote write")),
     };
     let engine = wire_engine(settings, &clock, &registry, group).await?;
     group.add("notifier", Stage::Notify, |token| ended(notifier.run(token)));
@@ -204,7 +207,11 @@ fn connect_storage(api: &mut Parts, args: &ServerArgs, engine: &WiredEngine, clo
     }
     if args.web.enable_remote_write_receiver {
         // A 2xx is a promise, also against loss of power.
-        api.receiver = Some(Arc::new(engine.tsdb.durable()));
+        let durable: Arc<dyn Appendable> = Arc::new(engine.tsdb.durable());
+        api.receiver = Some(match &engine.remote_write {
+            Some(handle) => Arc::new(handle.tee(durable)),
+            None => durable,
+        });
     }
 }
 

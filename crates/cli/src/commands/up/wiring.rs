@@ -83,6 +83,7 @@ pub(super) async fn wire(parts: Parts, group: &mut RunGroup) -> Result<Wired> {
         storage_flag: "--storage.path",
         query: EngineOptions::default(),
         scrape: ScrapeOptions::default(),
+        remote_write: None,
         rules: RuleOptions { external_url: format!("http://{web_address}"), ..RuleOptions::default() },
     };
     let wired = wire_engine(settings, &clock, &registry, group).await?;
