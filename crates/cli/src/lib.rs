@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{Outcome, asr, check, completion, load, model, server, test, tsdb, up};
+use crate::commands::{Outcome, adapter, asr, check, completion, load, model, server, test, tsdb, up};
 use crate::logging::{LogFormat, LogLevel};
 use crate::printer::{ColorChoice, Printer};
 
@@ -71,6 +71,8 @@ enum Command {
     Up(Box<up::UpArgs>),
     /// A drop-in for Prometheus: scrape, store, query, rules and alerts, by its configuration and flags.
     Server(Box<server::ServerArgs>),
+    /// A drop-in for prometheus-adapter: custom and external metrics for the Horizontal Pod Autoscaler.
+    Adapter(Box<adapter::AdapterArgs>),
     /// The speech-recognition server: OpenAI's transcription API, a bounded queue, metrics.
     Asr(Box<asr::AsrArgs>),
     /// Speech at a server, and what came of it: latency, failures, real-time factor, a plot.
@@ -131,6 +133,7 @@ fn execute(command: Command, printer: Printer) -> Result<Outcome> {
         match command {
             Command::Up(args) => up::run(*args, printer).await,
             Command::Server(args) => server::run(*args, printer).await,
+            Command::Adapter(args) => adapter::run(*args, printer).await,
             Command::Load(args) => load::run(*args, printer).await,
             Command::Asr(args) => asr::run(*args, printer).await,
             Command::Model(command) => model::run(command, printer).await,

@@ -263,6 +263,12 @@ impl MetricsApi {
         self.published().registry.external.keys().cloned().collect()
     }
 
+    /// Whether the series of the rules were listed once, completely or not.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.published().listed.is_some()
+    }
+
     /// What the authors of the rules should know: failed listings, unknown resources, conflicts, doubtful
     /// queries. In the order of the rules.
     #[must_use]

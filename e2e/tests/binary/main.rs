@@ -6,12 +6,14 @@
 //! - `server`: configuration, reload, queries. `server_end`: its ends, orderly and by force.
 //! - `server_peers`: the server among Debian's Prometheus and Alertmanager.
 //! - `differential`: the same data and questions to Debian's Prometheus and to us.
+//! - `adapter`: the metrics API as a server of its own, before Debian's Prometheus.
 //! - `limits`: memory under a hostile query and a burst of series.
 //! - `bad_input`: clear errors, nothing lost.
 //!
 //! Rule: each test starts its own processes on free ports, and leaves none behind.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panic, and say what they measured")]
 
+mod adapter;
 mod bad_input;
 mod differential;
 mod failures;

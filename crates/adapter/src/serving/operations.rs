@@ -3,7 +3,6 @@
 //! Rule: everything but the paths that are always allowed needs identity and permission.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -15,18 +14,21 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use metrics_api::{ServerState, nothing_there, protect};
 
-/// Whether the first round of listings is over. A clone is the same switch; it starts off.
-#[derive(Clone, Debug, Default)]
-pub struct Ready(Arc<AtomicBool>);
+/// Whether the server can take requests, asked with each request for it.
+#[derive(Clone)]
+pub struct Ready(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Ready").field(&(self.0)()).finish()
+    }
+}
 
 impl Ready {
-    /// Says whether the server takes requests: on after the first listing, off when it stops.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// Takes who knows it.
+    #[must_use]
+    pub fn new(is_ready: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_ready))
     }
 }
 
@@ -81,7 +83,7 @@ async fn alive() -> &'static str {
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
-    if shared.ready.is_set() {
+    if (shared.ready.0)() {
         "ok".into_response()
     } else {
         (StatusCode::INTERNAL_SERVER_ERROR, "the series of the rules are not listed yet\n").into_response()

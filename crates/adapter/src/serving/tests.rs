@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,7 +59,7 @@ struct Rig {
     folder: tempfile::TempDir,
     address: std::net::SocketAddr,
     provider: Arc<Provider>,
-    ready: Ready,
+    ready: Arc<AtomicBool>,
     tls: Watched<rustls::ServerConfig>,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
@@ -82,10 +83,12 @@ impl Rig {
             authenticator: authenticator.unwrap_or_else(|| Arc::new(loopback)),
             authorizer: Arc::new(EveryoneKnown),
         };
-        let ready = Ready::default();
+        let ready = Arc::new(AtomicBool::new(false));
+        let is_ready = Arc::clone(&ready);
+        let is_ready = Ready::new(move || is_ready.load(Ordering::SeqCst));
         let allowed = AlwaysAllowed(allowed.iter().map(|path| (*path).to_owned()).collect());
         let apis = metrics_api::router(state.clone());
-        let router = operations(&state, apis, Registry::new(), ready.clone(), &allowed);
+        let router = operations(&state, apis, Registry::new(), is_ready, &allowed);
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let options = ServeOptions { grace_period: Duration::from_secs(30) };
@@ -133,7 +136,7 @@ async fn own_certificate_is_made_once_and_serves() {
     let client = rig.client(&certificate, None);
     assert_eq!(rig.get(&client, "/healthz", &[]).await, Ok((StatusCode::OK, "ok".to_owned())));
     assert_eq!(rig.get(&client, "/readyz", &[]).await.unwrap().0, StatusCode::INTERNAL_SERVER_ERROR);
-    rig.ready.set(true);
+    rig.ready.store(true, Ordering::SeqCst);
     assert_eq!(rig.get(&client, "/readyz", &[]).await.unwrap().0, StatusCode::OK);
     let (status, body) = rig.get(&client, "/apis/external.metrics.k8s.io/v1beta1", &[]).await.unwrap();
     assert!(status == StatusCode::OK && body.contains(r#""name":"m""#), "{body}");

@@ -188,11 +188,11 @@ impl Walk {
             return self.range_selector(selector, place);
         }
         let bare = bare(selector);
-        if let Some(moved) = self.moved(selector, &bare) {
-            self.date(place, format!("timestamp({moved})"));
+        let offset = self.offset(selector);
+        self.date(place, format!("timestamp({bare}{})", offset.as_deref().unwrap_or_default()));
+        if offset.is_some() {
             return;
         }
-        self.date(place, format!("timestamp({bare})"));
         let hold = self.hold.as_millis();
         let held = format!("({bare} or (last_over_time({bare}[{hold}ms]) {OF_DOWN_TARGET}))");
         self.replacements.push((expr.span.start, expr.span.end, held));
@@ -202,11 +202,12 @@ impl Walk {
     /// A selector of a run of samples.
     fn range_selector(&mut self, selector: &VectorSelector, place: &Place) {
         let bare = bare(selector);
-        let moved = self.moved(selector, &bare);
-        let read = moved.as_ref().unwrap_or(&bare);
-        let newest = newest(read, place.range, Duration::from_secs(1));
-        self.date(place, format!("(timestamp({read}) or {newest})"));
-        if moved.is_none() {
+        let offset = self.offset(selector);
+        let behind = offset.as_deref().unwrap_or_default();
+        let newest = newest(&bare, behind, place.range, Duration::from_secs(1));
+        let oldest = oldest(&bare, behind, place.range);
+        self.date(place, format!("(timestamp({bare}{behind}) or {newest} or {oldest})"));
+        if offset.is_none() {
             self.lapse(&bare, LAPSED_WINDOW.max(place.range), place);
         }
     }
@@ -218,17 +219,18 @@ impl Walk {
     }
 
     fn lapse(&mut self, bare: &str, window: Duration, place: &Place) {
-        let newest = newest(bare, window, Duration::from_secs(5));
-        self.lapsed.push(place.wrapped(format!("({newest} {OF_DOWN_TARGET} unless {bare})")));
+        let newest = newest(bare, "", window, Duration::from_secs(5));
+        let oldest = oldest(bare, "", self.hold);
+        self.lapsed.push(place.wrapped(format!("(({newest} or {oldest}) {OF_DOWN_TARGET} unless {bare})")));
     }
 
-    /// The selector with its offset, where it has one; an `@` makes ages unknown.
-    fn moved(&mut self, selector: &VectorSelector, bare: &str) -> Option<String> {
+    /// What moves the selector in time, if anything does; an `@` makes ages unknown.
+    fn offset(&mut self, selector: &VectorSelector) -> Option<String> {
         if selector.at.is_some() {
             self.undated = Some("`@` fixes the time".to_owned());
-            return Some(bare.to_owned());
+            return Some(String::new());
         }
-        (!is_zero(&selector.offset)).then(|| format!("{bare} offset {}", selector.offset))
+        (!is_zero(&selector.offset)).then(|| format!(" offset {}", selector.offset))
     }
 
     /// The text with all replacements.
@@ -246,9 +248,15 @@ impl Walk {
 }
 
 /// The time of the newest sample that each series has in a window, looked for in at most 60 steps.
-fn newest(selector: &str, window: Duration, least_step: Duration) -> String {
+fn newest(bare: &str, offset: &str, window: Duration, least_step: Duration) -> String {
     let step = (window / 60).max(least_step);
-    format!("max_over_time(timestamp({selector})[{}ms:{}ms])", window.as_millis(), step.as_millis())
+    format!("max_over_time(timestamp({bare}{offset})[{}ms:{}ms])", window.as_millis(), step.as_millis())
+}
+
+/// The start of a window for each series that has a sample in it: for those that lived between two steps.
+fn oldest(bare: &str, offset: &str, window: Duration) -> String {
+    let (ms, seconds) = (window.as_millis(), window.as_secs_f64());
+    format!("present_over_time({bare}[{ms}ms]{offset}) * (time() - {seconds})")
 }
 
 /// A selector without offset, by its matchers alone.
@@ -292,11 +300,13 @@ mod tests {
         ages("sum by (pod) (load) * 2", &["max by (pod) (timestamp({__name__=\"load\"}))"]);
         ages("sum(load) without (pod)", &["max without (pod) (timestamp({__name__=\"load\"}))"]);
         ages("topk(3, load offset 5m)", &["timestamp({__name__=\"load\"} offset 5m)"]);
-        let rate = "(timestamp({__name__=\"n\"}) or max_over_time(timestamp({__name__=\"n\"})[120000ms:2000ms]))";
+        let rate = "(timestamp({__name__=\"n\"}) or max_over_time(timestamp({__name__=\"n\"})[120000ms:2000ms]) \
+                    or present_over_time({__name__=\"n\"}[120000ms]) * (time() - 120))";
         ages("rate(n[2m])", &[rate]);
         ages("max_over_time(rate(n[1m])[1m:10s])", &[rate]);
         let quantile = "max without (le) (max by (le) ((timestamp({__name__=\"n\"}) or \
-                        max_over_time(timestamp({__name__=\"n\"})[60000ms:1000ms]))))";
+                        max_over_time(timestamp({__name__=\"n\"})[60000ms:1000ms]) or \
+                        present_over_time({__name__=\"n\"}[60000ms]) * (time() - 60))))";
         ages("histogram_quantile(0.9, sum by (le) (rate(n[1m])))", &[quantile]);
         let renamed = "max by (x) (label_replace(timestamp({__name__=\"a\"}), \"x\", \"$1\", \"y\", \"(.*)\"))";
         ages("sum by (x) (label_replace(a, \"x\", \"$1\", \"y\", \"(.*)\"))", &[renamed]);
@@ -339,8 +349,8 @@ mod tests {
     #[test]
     fn lapsed_series_are_those_of_known_targets() {
         let plan = Plan::of("sum by (pod) (a)", Duration::from_secs(90));
-        let lapsed = "max by (pod) ((max_over_time(timestamp({__name__=\"a\"})[300000ms:5000ms]) \
-                      and on (job, instance) (up == 0) unless {__name__=\"a\"}))";
+        let lapsed = "max by (pod) (((max_over_time(timestamp({__name__=\"a\"})[300000ms:5000ms]) \
+                      or present_over_time({__name__=\"a\"}[90000ms]) * (time() - 90)) and on (job, instance) (up == 0) unless {__name__=\"a\"}))";
         assert_eq!(plan.lapsed, [lapsed]);
         assert!(Plan::of("a offset 5m", Duration::from_secs(90)).lapsed.is_empty());
     }

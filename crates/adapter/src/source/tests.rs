@@ -226,6 +226,30 @@ async fn answers_over_http_are_those_of_the_engine_in_process() {
 }
 
 #[tokio::test]
+async fn target_that_lived_between_two_steps_is_held_at_the_oldest_time_that_it_may_have() {
+    let storage = MemoryStorage::new();
+    let mut appender = storage.appender();
+    for (name, samples) in
+        [("load", &[(-37, 7.0), (-36, STALE_NAN)][..]), ("up", &[(-37, 1.0), (-36, 0.0), (-6, 0.0)][..])]
+    {
+        let labels = Labels::from_pairs([("__name__", name), ("job", "asr"), ("instance", "brief"), ("pod", "brief")]);
+        let series = appender.series(None, &labels).unwrap();
+        for (time, value) in samples {
+            appender.append(series, at(*time), *value).unwrap();
+        }
+    }
+    appender.commit().unwrap();
+    let served = Served::engine(Arc::new(storage)).await;
+    for (query, time) in [("load", -90), ("sum by (pod) (load)", -90), ("max by (pod) (max_over_time(load[90s]))", -37)]
+    {
+        let answer = served.source().instant(query, at(0), None, DEADLINE).await.unwrap();
+        let InstantValue::Vector(samples) = &answer.value else { panic!("{answer:?}") };
+        let sample: Vec<_> = samples.iter().map(|sample| (sample.value, sample.timestamp)).collect();
+        assert_eq!((sample, answer.held.len(), answer.undated), (vec![(7.0, at(time))], 1, None), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn objects_are_those_that_are_scraped() {
     let served = Served::engine(Arc::new(samples())).await;
     let source: Arc<dyn MetricsSource> = Arc::new(served.source());

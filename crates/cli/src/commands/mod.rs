@@ -2,6 +2,7 @@
 //!
 //! Rule: a command returns an [`Outcome`] or an error; it prints through the printer only.
 
+pub mod adapter;
 pub mod asr;
 pub mod check;
 pub mod check_rules;
@@ -9,6 +10,7 @@ pub mod completion;
 pub mod lint;
 pub mod load;
 pub mod model;
+mod other_flags;
 pub mod rule_files;
 pub mod server;
 pub mod test;

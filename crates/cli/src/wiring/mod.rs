@@ -164,7 +164,11 @@ async fn open_storage(options: TsdbOptions, flag: &'static str, clock: &Arc<dyn 
 }
 
 /// What every Prometheus says about its process and its build.
-fn declare_process(registry: &Registry) -> Result<()> {
+///
+/// # Errors
+///
+/// A name is taken.
+pub fn declare_process(registry: &Registry) -> Result<()> {
     asr::server::register_process_metrics(registry)?;
     let build = registry.gauge_family(
         "prometheus_build_info",

@@ -17,7 +17,7 @@ use promql::Features;
 use rules::AlertTimes;
 use yaml::parse_size;
 
-use super::other_flags::{OtherFlags, check_feature};
+use super::other_flags::{OtherPrometheusFlags, check_feature};
 
 const EXAMPLES: &str = "Examples:
   crescendo server --config.file=prometheus.yml
@@ -54,7 +54,7 @@ pub struct ServerArgs {
     #[command(flatten)]
     pub(super) rules: RuleArgs,
     #[command(flatten)]
-    pub(super) other: OtherFlags,
+    pub(super) other: OtherPrometheusFlags,
     /// Every flag with its value, for `/api/v1/status/flags`; the caller fills it in.
     #[arg(skip)]
     pub(crate) shown: Vec<(String, String)>,

@@ -1,24 +1,14 @@
 //! Flags of Prometheus that have no effect here, or that are refused, each with its reason.
 //!
-//! - [`OtherFlags`]: takes them all, so that a command line that works there is understood here.
-//! - [`FLAGS`]: the table of flags; [`FEATURES`]: that of `--enable-feature`.
+//! - [`PrometheusFlags`]: the table of flags; [`FEATURES`]: that of `--enable-feature`.
 //!
 //! Rule: a flag whose absence would change what the user sees is refused; one that only tunes a part that we
 //! do not have is taken with a note in the log.
 
 use anyhow::{Result, bail};
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-/// What becomes of a flag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// It is taken and does nothing; the log says why.
-    Noted(&'static str),
-    /// The server does not start; the error says why.
-    Refused(&'static str),
-}
-
-use Fate::{Noted, Refused};
+use crate::commands::other_flags::Fate::{self, Noted, Refused};
+use crate::commands::other_flags::{FlagRow, FlagTable, OtherFlags};
 
 const BLOCKS: &str = "our storage has no blocks of two hours; it seals and merges by itself";
 const GO: &str = "there is no Go runtime here";
@@ -26,9 +16,18 @@ const AGENT: &str = "there is no agent mode, and samples are not sent to other s
 const CONSOLES: &str = "console templates are not served";
 const OTLP: &str = "the OTLP receiver is not served; use remote write";
 
-/// Flag without dashes, whether it takes a value, what becomes of it.
+/// Prometheus' flags that are not served.
+pub(super) struct PrometheusFlags;
+
+/// Those that were given.
+pub(super) type OtherPrometheusFlags = OtherFlags<PrometheusFlags>;
+
+impl FlagTable for PrometheusFlags {
+    const FLAGS: &'static [FlagRow] = &FLAGS;
+}
+
 #[rustfmt::skip]
-const FLAGS: [(&str, bool, Fate); 37] = [
+const FLAGS: [FlagRow; 37] = [
     ("agent", false, Refused(AGENT)),
     ("auto-gomaxprocs", false, Noted(GO)),
     ("no-auto-gomaxprocs", false, Noted(GO)),
@@ -97,29 +96,6 @@ const FEATURES: [(&str, Fate); 24] = [
     ("xor2-encoding", Noted("our storage has codecs of its own")),
 ];
 
-/// The flags of the table that were given, as `name` and value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct OtherFlags(Vec<(&'static str, String)>);
-
-impl OtherFlags {
-    /// Says what becomes of the flags that were given.
-    ///
-    /// # Errors
-    ///
-    /// One of them is refused.
-    pub(super) fn check(&self) -> Result<()> {
-        for (name, _) in &self.0 {
-            let fate = FLAGS.iter().find(|(known, _, _)| known == name).map(|(_, _, fate)| *fate);
-            match fate {
-                Some(Refused(reason)) => bail!("flag `--{name}` is not supported: {reason}"),
-                Some(Noted(reason)) => tracing::warn!(flag = format!("--{name}"), reason, "flag has no effect"),
-                None => {}
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Says what becomes of a feature that is not one of the query language.
 ///
 /// # Errors
@@ -137,50 +113,20 @@ pub(super) fn check_feature(name: &str) -> Result<()> {
     Ok(())
 }
 
-impl Args for OtherFlags {
-    fn augment_args(command: Command) -> Command {
-        FLAGS.iter().fold(command, |command, (name, takes_value, _)| {
-            let action = if *takes_value { ArgAction::Set } else { ArgAction::SetTrue };
-            command.arg(Arg::new(*name).long(*name).action(action).hide(true))
-        })
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for OtherFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = FLAGS.iter().filter_map(|(name, takes_value, _)| {
-            if *takes_value {
-                Some((*name, matches.get_one::<String>(name)?.clone()))
-            } else {
-                matches.get_flag(name).then(|| (*name, "true".to_owned()))
-            }
-        });
-        Ok(Self(given.collect()))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
     use super::*;
 
-    fn given(words: &[&str]) -> OtherFlags {
-        let command = OtherFlags::augment_args(Command::new("server"));
+    fn given(words: &[&str]) -> OtherPrometheusFlags {
+        let command = OtherPrometheusFlags::augment_args(Command::new("server"));
         let words = ["server"].iter().chain(words);
-        OtherFlags::from_arg_matches(&command.get_matches_from(words)).unwrap()
+        OtherPrometheusFlags::from_arg_matches(&command.get_matches_from(words)).unwrap()
     }
 
     #[test]
     fn known_flags_are_taken_or_refused_by_name() {
-        assert_eq!(given(&[]), OtherFlags::default());
         given(&["--storage.tsdb.min-block-duration=2h", "--auto-gomaxprocs"]).check().unwrap();
         let error = given(&["--agent"]).check().unwrap_err().to_string();
         assert_eq!(
