@@ -84,6 +84,17 @@ pub trait Appender: Send {
     /// Opens a group.
     fn create_group(&mut self) -> GroupRef;
 
+    /// Whether samples of this series would be taken; `false` says nothing: ask [`series`](Self::series).
+    fn is_known(&self, _series: SeriesRef) -> bool {
+        false
+    }
+
+    /// The series with these labels, ascending by name and without empty values, if it is found without making a
+    /// label set of them; `None` says nothing: ask [`series`](Self::series).
+    fn known_series(&self, _pairs: &[(&str, &str)]) -> Option<SeriesRef> {
+        None
+    }
+
     /// The series with these labels, created if it does not exist. A series stays in the group in
     /// which it was first created.
     ///

@@ -80,6 +80,11 @@ impl Appender for MemoryAppender<'_> {
         GroupRef(inner.next_group)
     }
 
+    fn is_known(&self, series: SeriesRef) -> bool {
+        let inner = self.storage.0.read().unwrap_or_else(PoisonError::into_inner);
+        usize::try_from(series.0).is_ok_and(|index| index < inner.series.len())
+    }
+
     fn series(&mut self, _group: Option<GroupRef>, labels: &Labels) -> Result<SeriesRef, AppendError> {
         if labels.is_empty() {
             return Err(AppendError::InvalidLabels(labels.clone()));

@@ -81,6 +81,14 @@ impl Appender for TsdbAppender<'_> {
         self.find_or_create(group, labels)
     }
 
+    fn is_known(&self, series: SeriesRef) -> bool {
+        self.check(series).is_ok()
+    }
+
+    fn known_series(&self, pairs: &[(&str, &str)]) -> Option<SeriesRef> {
+        self.inner.head().find_series(pairs.iter().copied())
+    }
+
     fn append(&mut self, series: SeriesRef, at: Timestamp, value: f64) -> Result<(), AppendError> {
         self.check(series)?;
         self.batch.push(Sample { series, at: at.unix_ms(), bits: value.to_bits(), histogram: None });

@@ -51,7 +51,7 @@ impl TsdbOptions {
             max_exemplars: 100_000,
             seal_interval: Duration::from_secs(15 * 60),
             // Replay takes some 100 to 200 ns a sample.
-            seal_samples: 4_000_000,
+            seal_samples: 2_000_000,
         }
     }
 }

@@ -96,6 +96,12 @@ impl<'a> Message<'a> {
         Self { rest: bytes, offset: 0 }
     }
 
+    /// The message without so many of its first bytes, which the caller has read as fields.
+    #[must_use]
+    pub fn skipped(self, bytes: usize) -> Self {
+        Self { rest: self.rest.get(bytes..).unwrap_or_default(), offset: self.offset + bytes.min(self.rest.len()) }
+    }
+
     /// Takes the length and the bytes of one message off a stream of delimited messages; `None` at its end.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ mod tests;
 use datamodel::histogram::HistogramError;
 use datamodel::protobuf::ProtobufError;
 use datamodel::regex::RegexError;
-use datamodel::{Histogram, Labels, Metadata, Timestamp};
+use datamodel::{Histogram, Labels, METRIC_NAME, Metadata, Timestamp};
 
 pub use elements::MAX_ELEMENTS;
 pub use read::{
@@ -164,10 +164,9 @@ impl WriteRequest {
     ///
     /// The message is none of that version, or holds too much.
     pub fn decode(version: WriteVersion, message: &[u8]) -> Result<Self, WireError> {
-        match version {
-            WriteVersion::V1 => v1::decode(message),
-            WriteVersion::V2 => v2::decode(message),
-        }
+        let mut request = Self::default();
+        read_write_request(version, message, &mut request)?;
+        Ok(request)
     }
 
     /// Encodes the message, not compressed.
@@ -177,6 +176,112 @@ impl WriteRequest {
             WriteVersion::V1 => v1::encode(self),
             WriteVersion::V2 => v2::encode(self),
         }
+    }
+}
+
+impl WriteVisitor for WriteRequest {
+    type Error = WireError;
+
+    fn part(&mut self, part: WritePart<'_>) -> Result<(), WireError> {
+        match part {
+            WritePart::Refused(refused) => self.refused.push(refused),
+            WritePart::Metadata(metadata) => self.metadata.push(metadata),
+            WritePart::Series(series) => self.series.push(series.into()),
+        }
+        Ok(())
+    }
+}
+
+/// What a write request has, one thing after the other, in the order of the message.
+#[derive(Debug)]
+pub enum WritePart<'a> {
+    /// A series that can be stored.
+    Series(SeriesPart<'a>),
+    /// A series, or a histogram of one, that cannot.
+    Refused(Refused),
+    /// Metadata of a family (version 1).
+    Metadata(FamilyMetadata),
+}
+
+/// Takes the parts of a write request.
+pub trait WriteVisitor {
+    /// What ends the reading.
+    type Error: From<WireError>;
+
+    /// Whether the labels that are encoded in these bytes are known as good ones: then they are not read. Asked
+    /// (in version 1) of a series whose labels stand together in front, as all senders write them; equal bytes are
+    /// equal labels.
+    fn knows(&mut self, label_bytes: &[u8]) -> bool {
+        let _ = label_bytes;
+        false
+    }
+
+    /// The next part. Of a known series it comes right after the question.
+    ///
+    /// # Errors
+    ///
+    /// The visitor's own.
+    fn part(&mut self, part: WritePart<'_>) -> Result<(), Self::Error>;
+}
+
+/// The labels of a series.
+#[derive(Clone, Copy, Debug)]
+pub enum PartLabels<'a> {
+    /// Ascending by name, without empty values; there is a metric name among them. Beside them the bytes that
+    /// encode them, if the visitor was asked about these.
+    Read(&'a [(&'a str, &'a str)], Option<&'a [u8]>),
+    /// Those that the visitor [knows](WriteVisitor::knows), as they are encoded.
+    Known(&'a [u8]),
+}
+
+/// One series of a message, its texts and floats lent until the next one is read.
+#[derive(Debug)]
+pub struct SeriesPart<'a> {
+    /// Its labels.
+    pub labels: PartLabels<'a>,
+    /// Float samples, in the order of the message.
+    pub samples: &'a [WireSample],
+    /// Native histograms, in the order of the message; each was checked.
+    pub histograms: Vec<WireHistogram>,
+    /// Exemplars, in the order of the message.
+    pub exemplars: Vec<Exemplar>,
+    /// What the family says about itself (version 2).
+    pub metadata: Option<Metadata>,
+}
+
+impl SeriesPart<'_> {
+    /// The label set.
+    #[must_use]
+    pub fn label_set(&self) -> Labels {
+        match self.labels {
+            PartLabels::Read(pairs, _) => Labels::from_sorted(pairs),
+            PartLabels::Known(bytes) => v1::label_set(bytes),
+        }
+    }
+}
+
+impl From<SeriesPart<'_>> for TimeSeries {
+    fn from(series: SeriesPart<'_>) -> Self {
+        let labels = series.label_set();
+        let SeriesPart { samples, histograms, exemplars, metadata, .. } = series;
+        Self { labels, samples: samples.to_vec(), histograms, exemplars, metadata }
+    }
+}
+
+/// Reads a message that is no longer compressed, without holding more of it than one series.
+///
+/// # Errors
+///
+/// The message is none of that version, or holds too much; or the error of the visitor. What was visited before is
+/// good by itself, but a request is all or nothing: forget it.
+pub fn read_write_request<V: WriteVisitor>(
+    version: WriteVersion,
+    message: &[u8],
+    visitor: &mut V,
+) -> Result<(), V::Error> {
+    match version {
+        WriteVersion::V1 => v1::read(message, visitor),
+        WriteVersion::V2 => v2::read(message, visitor),
     }
 }
 
@@ -276,32 +381,89 @@ pub enum RefusedReason {
     Histogram(HistogramError),
 }
 
-impl Refused {
-    /// The whole series.
-    fn series(series: &TimeSeries, reason: RefusedReason) -> Self {
-        Self {
-            labels: series.labels.clone(),
-            reason,
-            samples: series.samples.len(),
-            histograms: series.histograms.len(),
-            exemplars: series.exemplars.len(),
+/// Collects one series after the other; what it grew for one serves the next.
+#[derive(Debug, Default)]
+struct SeriesReader<'m> {
+    /// Whether a series without a metric name is refused.
+    needs_name: bool,
+    /// The bytes that encode the labels, if they stand together.
+    label_bytes: Option<&'m [u8]>,
+    /// Whether the visitor knows these bytes; the labels were not read then.
+    is_known: bool,
+    pairs: LabelPairs<'m>,
+    samples: Vec<WireSample>,
+    histograms: Vec<WireHistogram>,
+    bad_histograms: Vec<HistogramError>,
+    exemplars: Vec<Exemplar>,
+    metadata: Option<Metadata>,
+}
+
+impl<'m> SeriesReader<'m> {
+    fn clear(&mut self) {
+        (self.label_bytes, self.is_known) = (None, false);
+        self.pairs.pairs.clear();
+        self.samples.clear();
+        self.histograms.clear();
+        self.bad_histograms.clear();
+        self.exemplars.clear();
+        self.metadata = None;
+    }
+
+    /// Hands the series out, or says why not. `broken`: what is wrong with it besides its labels.
+    fn visit<V: WriteVisitor>(&mut self, broken: Option<RefusedReason>, visitor: &mut V) -> Result<(), V::Error> {
+        if let Some(bytes) = self.label_bytes.filter(|_| self.is_known) {
+            for error in self.bad_histograms.drain(..) {
+                let (labels, reason) = (v1::label_set(bytes), RefusedReason::Histogram(error));
+                let refused = Refused { labels, reason, samples: 0, histograms: 1, exemplars: 0 };
+                visitor.part(WritePart::Refused(refused))?;
+            }
+            return visitor.part(WritePart::Series(SeriesPart {
+                labels: PartLabels::Known(bytes),
+                samples: &self.samples,
+                histograms: std::mem::take(&mut self.histograms),
+                exemplars: std::mem::take(&mut self.exemplars),
+                metadata: self.metadata.take(),
+            }));
+        }
+        let reason = self.pairs.sort().or(broken);
+        for error in self.bad_histograms.drain(..) {
+            let (labels, reason) = (self.pairs.labels(), RefusedReason::Histogram(error));
+            let refused = Refused { labels, reason, samples: 0, histograms: 1, exemplars: 0 };
+            visitor.part(WritePart::Refused(refused))?;
+        }
+        let lacks_name = || self.needs_name && !self.pairs.pairs.iter().any(|(name, _)| *name == METRIC_NAME);
+        match reason.or_else(|| lacks_name().then_some(RefusedReason::NoName)) {
+            None => {
+                let (histograms, exemplars) =
+                    (std::mem::take(&mut self.histograms), std::mem::take(&mut self.exemplars));
+                let (labels, metadata) = (PartLabels::Read(&self.pairs.pairs, self.label_bytes), self.metadata.take());
+                let samples = &self.samples;
+                visitor.part(WritePart::Series(SeriesPart { labels, samples, histograms, exemplars, metadata }))
+            }
+            Some(reason) => visitor.part(WritePart::Refused(Refused {
+                labels: self.pairs.labels(),
+                reason,
+                samples: self.samples.len(),
+                histograms: self.histograms.len(),
+                exemplars: self.exemplars.len(),
+            })),
         }
     }
 }
 
 /// Collects the labels of a series; of two with one name the first counts, and the series is refused.
 #[derive(Debug, Default)]
-struct LabelPairs<'a> {
-    pairs: Vec<(&'a str, &'a str)>,
+struct LabelPairs<'m> {
+    pairs: Vec<(&'m str, &'m str)>,
 }
 
-impl<'a> LabelPairs<'a> {
-    fn push(&mut self, name: &'a str, value: &'a str) {
+impl<'m> LabelPairs<'m> {
+    fn push(&mut self, name: &'m str, value: &'m str) {
         self.pairs.push((name, value));
     }
 
-    /// The set, and what is wrong with it.
-    fn build(&mut self) -> (Labels, Option<RefusedReason>) {
+    /// Sorts them, drops empty values, and says what is wrong.
+    fn sort(&mut self) -> Option<RefusedReason> {
         // Senders sort; a stable sort of what is sorted costs one comparison a label.
         self.pairs.sort_by_key(|(name, _)| *name);
         let mut reason = None;
@@ -316,7 +478,19 @@ impl<'a> LabelPairs<'a> {
             reason = Some(RefusedReason::EmptyLabelName);
             self.pairs.retain(|(name, _)| !name.is_empty());
         }
-        (Labels::from_sorted(&self.pairs), reason)
+        self.pairs.retain(|(_, value)| !value.is_empty());
+        reason
+    }
+
+    /// The set of what was sorted.
+    fn labels(&self) -> Labels {
+        Labels::from_sorted(&self.pairs)
+    }
+
+    /// Sorts and builds; what is wrong is left out.
+    fn build(&mut self) -> Labels {
+        self.sort();
+        self.labels()
     }
 }
 

@@ -11,7 +11,7 @@ use datamodel::{Labels, MatchOp, Matcher, Timestamp};
 use storage::Samples;
 
 use super::elements::Elements;
-use super::{Refused, TimeSeries, WireError, histogram, v1};
+use super::{Refused, SeriesReader, TimeSeries, WireError, WriteRequest, histogram, v1};
 
 /// Queries of one request. Prometheus sends one.
 pub const MAX_QUERIES: usize = 100;
@@ -293,24 +293,24 @@ impl ReadResponse {
     pub fn decode(message: &[u8]) -> Result<Self, WireError> {
         let mut elements = Elements::new();
         let mut response = Self::default();
+        let mut reader = SeriesReader::default();
         for field in Message::new(message) {
             let field = field?;
             if field.number != 1 {
                 continue;
             }
             elements.take()?;
-            let mut result = Vec::new();
+            let mut result = WriteRequest::default();
             for field in field.message()? {
                 let field = field?;
                 if field.number != 1 {
                     continue;
                 }
-                match v1::time_series(&field, &mut elements, &mut response.refused)? {
-                    (series, None) => result.push(series),
-                    (series, Some(reason)) => response.refused.push(Refused::series(&series, reason)),
-                }
+                v1::time_series(&field, &mut elements, &mut |_| false, &mut reader)?;
+                reader.visit(None, &mut result)?;
             }
-            response.results.push(result);
+            response.results.push(result.series);
+            response.refused.append(&mut result.refused);
         }
         Ok(response)
     }

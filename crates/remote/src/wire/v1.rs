@@ -7,67 +7,114 @@ use datamodel::{Labels, Metadata, MetricType, Timestamp};
 
 use super::elements::Elements;
 use super::{
-    Exemplar, FamilyMetadata, LabelPairs, Refused, RefusedReason, TimeSeries, WireError, WireSample, WriteRequest,
-    histogram,
+    Exemplar, FamilyMetadata, LabelPairs, SeriesReader, TimeSeries, WireError, WireSample, WritePart, WriteRequest,
+    WriteVisitor, histogram,
 };
 
-pub(super) fn decode(message: &[u8]) -> Result<WriteRequest, WireError> {
+pub(super) fn read<V: WriteVisitor>(message: &[u8], visitor: &mut V) -> Result<(), V::Error> {
     let mut elements = Elements::new();
-    let mut request = WriteRequest::default();
+    let mut reader = SeriesReader { needs_name: true, ..SeriesReader::default() };
     for field in Message::new(message) {
-        let field = field?;
+        let field = field.map_err(WireError::from)?;
         match field.number {
             1 => {
-                let (series, reason) = time_series(&field, &mut elements, &mut request.refused)?;
-                let has_name = series.labels.metric_name().is_some();
-                match reason.or_else(|| (!has_name).then_some(RefusedReason::NoName)) {
-                    None => request.series.push(series),
-                    Some(reason) => request.refused.push(Refused::series(&series, reason)),
-                }
+                time_series(&field, &mut elements, &mut |bytes| visitor.knows(bytes), &mut reader)?;
+                reader.visit(None, visitor)?;
             }
-            3 => request.metadata.push(family_metadata(&field, &mut elements)?),
+            3 => visitor.part(WritePart::Metadata(family_metadata(&field, &mut elements)?))?,
             _ => {}
         }
     }
-    Ok(request)
+    Ok(())
 }
 
-/// Reads a series, and says what is wrong with its labels; histograms that are none go to `refused`.
-pub(super) fn time_series(
-    field: &Field<'_>,
+/// Reads a series. Its labels are left out if `knows` says so of the bytes that encode them.
+pub(super) fn time_series<'m>(
+    field: &Field<'m>,
     elements: &mut Elements,
-    refused: &mut Vec<Refused>,
-) -> Result<(TimeSeries, Option<RefusedReason>), WireError> {
+    knows: &mut dyn FnMut(&[u8]) -> bool,
+    into: &mut SeriesReader<'m>,
+) -> Result<(), WireError> {
     elements.take()?;
-    let mut series = TimeSeries::default();
-    let mut pairs = LabelPairs::default();
-    let mut bad_histograms = Vec::new();
-    for field in field.message()? {
+    into.clear();
+    let mut message = field.message()?;
+    let front = labels_in_front(field.bytes()?);
+    into.label_bytes = Some(front).filter(|front| !front.is_empty());
+    if into.label_bytes.is_some_and(&mut *knows) {
+        into.is_known = true;
+        message = message.skipped(front.len());
+    }
+    let mut behind = false;
+    for field in message {
         let field = field?;
         match field.number {
             1 => {
+                if behind {
+                    into.distrust_front(elements)?;
+                }
                 let (name, value) = label(&field, elements)?;
-                pairs.push(name, value);
+                into.pairs.push(name, value);
+                continue;
             }
-            2 => series.samples.push(sample(&field, elements)?),
-            3 => series.exemplars.push(exemplar(&field, elements)?),
+            2 => into.samples.push(sample(&field, elements)?),
+            3 => into.exemplars.push(exemplar(&field, elements)?),
             4 => {
                 elements.take()?;
                 match histogram::decode(field.message()?, elements)? {
-                    Ok(histogram) => series.histograms.push(histogram),
-                    Err(error) => bad_histograms.push(error),
+                    Ok(histogram) => into.histograms.push(histogram),
+                    Err(error) => into.bad_histograms.push(error),
                 }
             }
             _ => {}
         }
+        behind = true;
     }
-    let (labels, reason) = pairs.build();
-    for error in bad_histograms {
-        let reason = RefusedReason::Histogram(error);
-        refused.push(Refused { labels: labels.clone(), reason, samples: 0, histograms: 1, exemplars: 0 });
+    Ok(())
+}
+
+impl SeriesReader<'_> {
+    /// There are labels behind other fields: those in front are not all.
+    fn distrust_front(&mut self, elements: &mut Elements) -> Result<(), WireError> {
+        let Some(front) = self.label_bytes.take() else { return Ok(()) };
+        if std::mem::take(&mut self.is_known) {
+            for field in Message::new(front) {
+                let (name, value) = label(&field?, elements)?;
+                self.pairs.push(name, value);
+            }
+        }
+        Ok(())
     }
-    series.labels = labels;
-    Ok((series, reason))
+}
+
+/// The bytes of the label fields that a series begins with; what is broken there ends them.
+fn labels_in_front(series: &[u8]) -> &[u8] {
+    let mut end = 0;
+    while let Some([key, len, ..]) = series.get(end..)
+        && *key == 1 << 3 | 2
+    {
+        // The usual label is short, and its length one byte; a longer one has two.
+        let after = match (len, series.get(end + 2)) {
+            (0..0x80, _) => end + 2 + usize::from(*len),
+            (_, Some(high @ 0..0x80)) => end + 3 + (usize::from(len & 0x7f) | usize::from(*high) << 7),
+            _ => break,
+        };
+        if after > series.len() {
+            break;
+        }
+        end = after;
+    }
+    series.get(..end).unwrap_or_default()
+}
+
+/// The set that these bytes encode, which were read once without an error.
+pub(super) fn label_set(bytes: &[u8]) -> Labels {
+    let (mut pairs, mut elements) = (LabelPairs::default(), Elements::new());
+    for field in Message::new(bytes).flatten() {
+        if let Ok((name, value)) = label(&field, &mut elements) {
+            pairs.push(name, value);
+        }
+    }
+    pairs.build()
 }
 
 fn label<'a>(field: &Field<'a>, elements: &mut Elements) -> Result<(&'a str, &'a str), WireError> {
@@ -86,6 +133,9 @@ fn label<'a>(field: &Field<'a>, elements: &mut Elements) -> Result<(&'a str, &'a
 
 fn sample(field: &Field<'_>, elements: &mut Elements) -> Result<WireSample, WireError> {
     elements.take()?;
+    if let Some(sample) = usual_sample(field.bytes()?) {
+        return Ok(sample);
+    }
     let mut sample = WireSample { at: Timestamp::from_unix_ms(0), value: 0.0, start: None };
     for field in field.message()? {
         let field = field?;
@@ -96,6 +146,22 @@ fn sample(field: &Field<'_>, elements: &mut Elements) -> Result<WireSample, Wire
         }
     }
     Ok(sample)
+}
+
+/// A sample as every sender writes it: the value, then a positive timestamp, each once.
+fn usual_sample(message: &[u8]) -> Option<WireSample> {
+    let (value, rest) = message.strip_prefix(&[1 << 3 | 1])?.split_first_chunk()?;
+    let varint = rest.strip_prefix(&[2 << 3])?;
+    // Positive timestamps have at most nine bytes.
+    let (last, others) = varint.split_last().filter(|(last, others)| **last < 0x80 && others.len() < 9)?;
+    let mut at = i64::from(*last);
+    for byte in others.iter().rev() {
+        if *byte < 0x80 {
+            return None;
+        }
+        at = at << 7 | i64::from(byte & 0x7f);
+    }
+    Some(WireSample { at: Timestamp::from_unix_ms(at), value: f64::from_le_bytes(*value), start: None })
 }
 
 fn exemplar(field: &Field<'_>, elements: &mut Elements) -> Result<Exemplar, WireError> {
@@ -114,7 +180,7 @@ fn exemplar(field: &Field<'_>, elements: &mut Elements) -> Result<Exemplar, Wire
             _ => {}
         }
     }
-    exemplar.labels = pairs.build().0;
+    exemplar.labels = pairs.build();
     Ok(exemplar)
 }
 

@@ -9,14 +9,28 @@ use datamodel::{Labels, Metadata, Timestamp};
 use super::elements::Elements;
 use super::v1::{metric_type, metric_type_number};
 use super::{
-    Exemplar, LabelPairs, Refused, RefusedReason, TimeSeries, WireError, WireSample, WriteRequest, histogram,
-    optional_instant,
+    Exemplar, LabelPairs, RefusedReason, SeriesReader, TimeSeries, WireError, WireSample, WriteRequest, WriteVisitor,
+    histogram, optional_instant,
 };
 
-pub(super) fn decode(message: &[u8]) -> Result<WriteRequest, WireError> {
+pub(super) fn read<V: WriteVisitor>(message: &[u8], visitor: &mut V) -> Result<(), V::Error> {
     let mut elements = Elements::new();
+    let symbols = symbols(message, &mut elements)?;
+    let mut reader = SeriesReader { needs_name: true, ..SeriesReader::default() };
+    let mut references = Vec::new();
+    for field in Message::new(message) {
+        let field = field.map_err(WireError::from)?;
+        if field.number == 5 {
+            let broken = time_series(&field, &symbols, &mut references, &mut elements, &mut reader)?;
+            reader.visit(broken, visitor)?;
+        }
+    }
+    Ok(())
+}
+
+/// The table of symbols, which may stand behind what refers to it.
+fn symbols<'m>(message: &'m [u8], elements: &mut Elements) -> Result<Vec<&'m str>, WireError> {
     let mut symbols = Vec::new();
-    // The table may stand behind what refers to it: it is read first.
     for field in Message::new(message) {
         let field = field?;
         if field.number == 4 {
@@ -27,52 +41,40 @@ pub(super) fn decode(message: &[u8]) -> Result<WriteRequest, WireError> {
     if symbols.first().is_some_and(|first| !first.is_empty()) {
         return Err(WireError::FirstSymbol);
     }
-    let mut request = WriteRequest::default();
-    for field in Message::new(message) {
-        let field = field?;
-        if field.number == 5 {
-            let (series, reason) = time_series(&field, &symbols, &mut elements, &mut request.refused)?;
-            let has_name = series.labels.metric_name().is_some();
-            match reason.or_else(|| (!has_name).then_some(RefusedReason::NoName)) {
-                None => request.series.push(series),
-                Some(reason) => request.refused.push(Refused::series(&series, reason)),
-            }
-        }
-    }
-    Ok(request)
+    Ok(symbols)
 }
 
-fn time_series(
-    field: &Field<'_>,
-    symbols: &[&str],
+/// Reads a series; what is wrong with it besides its labels is given back.
+fn time_series<'m>(
+    field: &Field<'m>,
+    symbols: &[&'m str],
+    references: &mut Vec<u32>,
     elements: &mut Elements,
-    refused: &mut Vec<Refused>,
-) -> Result<(TimeSeries, Option<RefusedReason>), WireError> {
+    into: &mut SeriesReader<'m>,
+) -> Result<Option<RefusedReason>, WireError> {
     elements.take()?;
-    let mut series = TimeSeries::default();
-    let mut references = Vec::new();
-    let mut bad_histograms = Vec::new();
-    let mut reason = None;
-    let mut created = 0;
+    into.clear();
+    references.clear();
+    let (mut reason, mut created) = (None, 0);
     for field in field.message()? {
         let field = field?;
         match field.number {
-            1 => push_references(&field, &mut references, elements)?,
-            2 => series.samples.push(sample(&field, elements)?),
+            1 => push_references(&field, references, elements)?,
+            2 => into.samples.push(sample(&field, elements)?),
             3 => {
                 elements.take()?;
                 match histogram::decode(field.message()?, elements)? {
-                    Ok(histogram) => series.histograms.push(histogram),
-                    Err(error) => bad_histograms.push(error),
+                    Ok(histogram) => into.histograms.push(histogram),
+                    Err(error) => into.bad_histograms.push(error),
                 }
             }
             4 => {
                 let (exemplar, broken) = exemplar(&field, symbols, elements)?;
                 reason = reason.or(broken);
-                series.exemplars.push(exemplar);
+                into.exemplars.push(exemplar);
             }
             5 => match metadata(&field, symbols)? {
-                Ok(metadata) => series.metadata = metadata,
+                Ok(metadata) => into.metadata = metadata,
                 Err(broken) => reason = reason.or(Some(broken)),
             },
             // What drafts of the specification had instead of a start for each sample.
@@ -80,19 +82,14 @@ fn time_series(
             _ => {}
         }
     }
-    let (labels, broken) = labels(&references, symbols);
-    for error in bad_histograms {
-        let reason = RefusedReason::Histogram(error);
-        refused.push(Refused { labels: labels.clone(), reason, samples: 0, histograms: 1, exemplars: 0 });
-    }
-    series.labels = labels;
-    for start in series.samples.iter_mut().map(|sample| &mut sample.start) {
+    let broken = labels(references, symbols, &mut into.pairs);
+    for start in into.samples.iter_mut().map(|sample| &mut sample.start) {
         *start = start.or(optional_instant(created));
     }
-    for start in series.histograms.iter_mut().map(|histogram| &mut histogram.start) {
+    for start in into.histograms.iter_mut().map(|histogram| &mut histogram.start) {
         *start = start.or(optional_instant(created));
     }
-    Ok((series, broken.or(reason)))
+    Ok(broken.or(reason))
 }
 
 fn push_references(field: &Field<'_>, into: &mut Vec<u32>, elements: &mut Elements) -> Result<(), WireError> {
@@ -112,18 +109,18 @@ fn symbol<'a>(symbols: &[&'a str], reference: u32) -> Result<&'a str, RefusedRea
         .ok_or(RefusedReason::Symbol(reference))
 }
 
-fn labels(references: &[u32], symbols: &[&str]) -> (Labels, Option<RefusedReason>) {
-    let mut pairs = LabelPairs::default();
+/// Looks the pairs up, as far as they can be told, and says what is wrong.
+fn labels<'m>(references: &[u32], symbols: &[&'m str], into: &mut LabelPairs<'m>) -> Option<RefusedReason> {
     for pair in references.chunks(2) {
         let [name, value] = *pair else {
-            return (pairs.build().0, Some(RefusedReason::OddReferences(references.len())));
+            return Some(RefusedReason::OddReferences(references.len()));
         };
         match (symbol(symbols, name), symbol(symbols, value)) {
-            (Ok(name), Ok(value)) => pairs.push(name, value),
-            (Err(reason), _) | (_, Err(reason)) => return (pairs.build().0, Some(reason)),
+            (Ok(name), Ok(value)) => into.push(name, value),
+            (Err(reason), _) | (_, Err(reason)) => return Some(reason),
         }
     }
-    pairs.build()
+    None
 }
 
 fn sample(field: &Field<'_>, elements: &mut Elements) -> Result<WireSample, WireError> {
@@ -159,7 +156,10 @@ fn exemplar(
         }
     }
     let reason;
-    (exemplar.labels, reason) = labels(&references, symbols);
+    let mut pairs = LabelPairs::default();
+    let broken = labels(&references, symbols, &mut pairs);
+    reason = pairs.sort().or(broken);
+    exemplar.labels = pairs.labels();
     Ok((exemplar, reason))
 }
 

@@ -132,13 +132,22 @@ impl Index {
             + self.live * 12
     }
 
-    /// The series with this label set.
-    pub(crate) fn find(&self, labels: &Labels) -> Option<u32> {
-        let mut pairs = Vec::with_capacity(16);
+    /// The series with this label set, ascending by name.
+    pub(crate) fn find<'a>(&self, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<u32> {
+        // Nearly all sets fit; the others take one allocation.
+        let (mut few, mut many) = ([0; 24], Vec::new());
+        let mut len = 0;
         for (name, value) in labels {
-            pairs.push(self.find_pair(self.symbols.find(name)?, self.symbols.find(value)?)?);
+            let pair = self.find_pair(self.symbols.find(name)?, self.symbols.find(value)?)?;
+            match few.get_mut(len) {
+                Some(place) => *place = pair,
+                None if many.is_empty() => many = few.iter().copied().chain([pair]).collect(),
+                None => many.push(pair),
+            }
+            len += 1;
         }
-        self.set_table.find(hash_set(&pairs), |id| self.set(id) == pairs)
+        let pairs = if many.is_empty() { few.get(..len)? } else { many.as_slice() };
+        self.set_table.find(hash_set(pairs), |id| self.set(id) == pairs)
     }
 
     /// Names a series that [`find`](Self::find) did not find. `None` when the index is full.

@@ -202,7 +202,7 @@ impl Head {
     }
 
     /// The reference of an existing series.
-    pub(crate) fn find_series(&self, labels: &Labels) -> Option<SeriesRef> {
+    pub(crate) fn find_series<'a>(&self, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<SeriesRef> {
         let id = self.index.find(labels)?;
         self.slots.get(id as usize).map(|slot| SeriesRef(pack(slot.generation, id)))
     }

@@ -13,6 +13,7 @@ mod cors;
 mod expressions;
 pub(crate) mod families;
 mod federate;
+mod known_series;
 mod lifecycle;
 mod metadata;
 mod query;
@@ -37,6 +38,7 @@ use datamodel::registry::RegisterError;
 use tokio::sync::{Mutex, Semaphore};
 
 pub use self::autoscaling::StatusReceiver;
+use self::known_series::KnownSeries;
 use crate::error::{ApiError, ErrorType};
 use crate::gate::Gate;
 use crate::metrics::WebMetrics;
@@ -59,6 +61,8 @@ pub(crate) struct Shared {
     changes: Mutex<()>,
     /// Remote writes: a bounded number at a time.
     writes: Semaphore,
+    /// Series that remote write has named.
+    known_series: Arc<KnownSeries>,
     /// Whether the end was asked for.
     quits: AtomicBool,
 }
@@ -97,6 +101,7 @@ impl Api {
             metrics,
             changes: Mutex::default(),
             writes,
+            known_series: Arc::new(KnownSeries::new()),
             quits: AtomicBool::new(false),
         })))
     }

@@ -20,13 +20,15 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use datamodel::{Labels, LabelsBuilder, MatchOp, Timestamp};
 use remote::wire::{
-    CONTENT_TYPE as PROTOBUF, MAX_MESSAGE_BYTES, QueryResultWriter, ReadQuery, ReadRequest, TimeSeries, WireError,
-    WireHistogram, WriteRequest, WriteVersion, compress, decompress, join_results,
+    CONTENT_TYPE as PROTOBUF, MAX_MESSAGE_BYTES, PartLabels, QueryResultWriter, ReadQuery, ReadRequest, SeriesPart,
+    WireError, WireHistogram, WritePart, WriteVersion, WriteVisitor, compress, decompress, join_results,
+    read_write_request,
 };
 use storage::{AppendError, Appendable, Appender, Exemplar, QueryError, Queryable, Samples, SelectHints, SeriesRef};
 use tokio::time::timeout;
 
 use super::Shared;
+use super::known_series::{KnownReader, KnownSeries, LabelKey};
 use crate::error::{ApiError, chain};
 
 /// Remote writes that are read and stored at once: each holds up to 32 MiB, packed and again unpacked.
@@ -49,6 +51,18 @@ struct Refusal(StatusCode, String);
 impl Refusal {
     fn of(error: &WireError) -> Self {
         Self(StatusCode::BAD_REQUEST, chain(error))
+    }
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, chain(&error))
     }
 }
 
@@ -79,10 +93,10 @@ struct Written {
 }
 
 impl Written {
-    fn refuse(&mut self, count: usize, reason: &dyn std::fmt::Display, labels: &Labels) {
+    fn refuse(&mut self, count: usize, reason: &dyn std::fmt::Display, labels: impl FnOnce() -> Labels) {
         self.refused += count;
         if self.first.is_none() {
-            self.first = Some(format!("{reason}: {labels}"));
+            self.first = Some(format!("{reason}: {}", labels()));
         }
     }
 
@@ -124,12 +138,11 @@ async fn receive(
     let _turn = timeout(BODY_TIMEOUT, shared.writes.acquire()).await.map_err(busy)?;
     let body = packed_body(request).await?;
     let now = shared.parts.clock.now();
+    let known = Arc::clone(&shared.known_series);
     let work = move || {
         let message = decompress(&body, MAX_MESSAGE_BYTES).map_err(|error| Refusal::of(&error))?;
         drop(body);
-        let request = WriteRequest::decode(version, &message).map_err(|error| Refusal::of(&error))?;
-        drop(message);
-        store(&*receiver, request, now).map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, chain(&error)))
+        store(&*receiver, &known, version, &message, now)
     };
     Ok((version, shared.blocking(work).await??))
 }
@@ -140,30 +153,97 @@ async fn receive(
 ///
 /// # Errors
 ///
-/// The storage takes nothing; then nothing of the request is stored.
-fn store(receiver: &dyn Appendable, request: WriteRequest, now: Timestamp) -> Result<Written, AppendError> {
-    let mut batch =
-        Batch { appender: receiver.appender(), newest: now.saturating_add(MAX_AHEAD), written: Written::default() };
-    for refused in &request.refused {
-        batch.written.refuse(refused.samples + refused.histograms, &refused.reason, &refused.labels);
+/// The message is none, or the storage takes nothing; then nothing of the request is stored.
+fn store(
+    receiver: &dyn Appendable,
+    known: &KnownSeries,
+    version: WriteVersion,
+    message: &[u8],
+    now: Timestamp,
+) -> Result<Written, Refusal> {
+    let mut batch = Batch {
+        appender: receiver.appender(),
+        known: known.reader(),
+        found: None,
+        newest: now.saturating_add(MAX_AHEAD),
+        written: Written::default(),
+        references: Vec::new(),
+        learned: Vec::new(),
+    };
+    read_write_request(version, message, &mut batch)?;
+    let Batch { appender, mut written, references, learned, known: reader, .. } = batch;
+    drop(reader);
+    let left_out = appender.commit()?;
+    known.learn(learned);
+    if left_out.is_empty() {
+        return Ok(written);
     }
-    let mut references = Vec::with_capacity(request.series.len());
-    for series in request.series {
-        let reference = batch.appender.series(None, &series.labels);
-        let count = series.samples.len() + series.histograms.len();
-        if let Some(reference) = batch.take(reference, count, &series.labels)? {
-            let labels = batch.series(reference, series)?;
-            references.push((reference, labels));
+    // Rare enough to read the message again for the names.
+    let mut named = Named { references: references.into_iter(), labels: HashMap::new() };
+    read_write_request(version, message, &mut named)?;
+    for (reference, error) in left_out {
+        // Which of the two it was is not told; a series is nearly always of one kind.
+        let count = if written.samples > 0 { &mut written.samples } else { &mut written.histograms };
+        *count = count.saturating_sub(1);
+        written.may_pass |= matches!(error, AppendError::OutOfMemory);
+        written.refuse(1, &error, || named.labels.get(&reference).cloned().unwrap_or_default());
+    }
+    Ok(written)
+}
+
+/// The labels of the series that were stored.
+struct Named {
+    /// One for each series of the message.
+    references: std::vec::IntoIter<Option<SeriesRef>>,
+    labels: HashMap<SeriesRef, Labels>,
+}
+
+impl WriteVisitor for Named {
+    type Error = Refusal;
+
+    fn part(&mut self, part: WritePart<'_>) -> Result<(), Refusal> {
+        if let WritePart::Series(series) = part
+            && let Some(Some(reference)) = self.references.next()
+        {
+            self.labels.insert(reference, series.label_set());
         }
+        Ok(())
     }
-    batch.commit(references)
 }
 
 /// A batch under way.
 struct Batch<'a> {
     appender: Box<dyn Appender + 'a>,
+    known: KnownReader<'a>,
+    /// The known series whose labels were asked for last.
+    found: Option<SeriesRef>,
     newest: Timestamp,
     written: Written,
+    /// One for each series of the message; none for one that the storage does not take.
+    references: Vec<Option<SeriesRef>>,
+    /// Series that are not known yet.
+    learned: Vec<(LabelKey, SeriesRef)>,
+}
+
+impl WriteVisitor for Batch<'_> {
+    type Error = Refusal;
+
+    fn knows(&mut self, label_bytes: &[u8]) -> bool {
+        self.found = self.known.find(label_bytes);
+        self.found.is_some()
+    }
+
+    fn part(&mut self, part: WritePart<'_>) -> Result<(), Refusal> {
+        match part {
+            WritePart::Series(series) => self.series(series)?,
+            WritePart::Refused(refused) => {
+                let count = refused.samples + refused.histograms;
+                self.written.refuse(count, &refused.reason, || refused.labels.clone());
+            }
+            WritePart::Metadata(_) => {}
+        }
+        Ok(())
+    }
 }
 
 impl Batch<'_> {
@@ -172,69 +252,75 @@ impl Batch<'_> {
         &mut self,
         outcome: Result<T, AppendError>,
         count: usize,
-        labels: &Labels,
+        series: &SeriesPart<'_>,
     ) -> Result<Option<T>, AppendError> {
         match outcome {
             Ok(value) => Ok(Some(value)),
             Err(error @ (AppendError::Closed | AppendError::Storage { .. })) => Err(error),
             Err(error) => {
                 self.written.may_pass |= matches!(error, AppendError::OutOfMemory);
-                self.written.refuse(count, &error, labels);
+                self.written.refuse(count, &error, || series.label_set());
                 Ok(None)
             }
         }
     }
 
-    /// Adds what a series has; gives its labels back.
-    fn series(&mut self, reference: SeriesRef, series: TimeSeries) -> Result<Labels, AppendError> {
-        let TimeSeries { labels, samples, histograms, exemplars, metadata } = series;
-        for sample in samples {
-            if !self.is_ahead(sample.at, &labels) {
+    /// The reference of a series: the known one as long as the storage has it, else by its labels.
+    fn reference(&mut self, series: &SeriesPart<'_>) -> Result<SeriesRef, AppendError> {
+        let bytes = match series.labels {
+            PartLabels::Known(bytes) => {
+                if let Some(known) = self.found.take().filter(|known| self.appender.is_known(*known)) {
+                    return Ok(known);
+                }
+                Some(bytes)
+            }
+            PartLabels::Read(_, bytes) => bytes,
+        };
+        let found = match series.labels {
+            PartLabels::Read(pairs, _) => self.appender.known_series(pairs),
+            PartLabels::Known(_) => None,
+        };
+        let reference = found.map_or_else(|| self.appender.series(None, &series.label_set()), Ok)?;
+        self.learned.extend(bytes.map(|bytes| (self.known.key(bytes), reference)));
+        Ok(reference)
+    }
+
+    /// Adds what a series has.
+    fn series(&mut self, mut series: SeriesPart<'_>) -> Result<(), AppendError> {
+        let outcome = self.reference(&series);
+        let count = series.samples.len() + series.histograms.len();
+        let reference = self.take(outcome, count, &series)?;
+        self.references.push(reference);
+        let Some(reference) = reference else { return Ok(()) };
+        for sample in series.samples {
+            if !self.is_ahead(sample.at, &series) {
                 let outcome = self.appender.append(reference, sample.at, sample.value);
-                self.written.samples += usize::from(self.take(outcome, 1, &labels)?.is_some());
+                self.written.samples += usize::from(self.take(outcome, 1, &series)?.is_some());
             }
         }
-        for WireHistogram { at, histogram, .. } in histograms {
-            if !self.is_ahead(at, &labels) {
+        for WireHistogram { at, histogram, .. } in std::mem::take(&mut series.histograms) {
+            if !self.is_ahead(at, &series) {
                 let outcome = self.appender.append_histogram(reference, at, histogram);
-                self.written.histograms += usize::from(self.take(outcome, 1, &labels)?.is_some());
+                self.written.histograms += usize::from(self.take(outcome, 1, &series)?.is_some());
             }
         }
-        for exemplar in exemplars {
-            let remote::wire::Exemplar { labels, value, at } = exemplar;
+        for remote::wire::Exemplar { labels, value, at } in std::mem::take(&mut series.exemplars) {
             let exemplar = Exemplar { labels, value, at, has_timestamp: true };
             // An exemplar that is refused does not fail its request; upstream only logs it.
             self.written.exemplars += usize::from(self.appender.append_exemplar(reference, exemplar).is_ok());
         }
-        if let Some(metadata) = metadata {
-            self.appender.metadata(reference, &metadata);
+        if let Some(metadata) = &series.metadata {
+            self.appender.metadata(reference, metadata);
         }
-        Ok(labels)
+        Ok(())
     }
 
-    fn is_ahead(&mut self, at: Timestamp, labels: &Labels) -> bool {
+    fn is_ahead(&mut self, at: Timestamp, series: &SeriesPart<'_>) -> bool {
         let is_ahead = at > self.newest;
         if is_ahead {
-            self.written.refuse(1, &format_args!("more than 10 minutes ahead: at {at}"), labels);
+            self.written.refuse(1, &format_args!("more than 10 minutes ahead: at {at}"), || series.label_set());
         }
         is_ahead
-    }
-
-    fn commit(self, references: Vec<(SeriesRef, Labels)>) -> Result<Written, AppendError> {
-        let Self { appender, mut written, .. } = self;
-        let left_out = appender.commit()?;
-        if left_out.is_empty() {
-            return Ok(written);
-        }
-        let labels: HashMap<SeriesRef, Labels> = references.into_iter().collect();
-        for (reference, error) in left_out {
-            // Which of the two it was is not told; a series is nearly always of one kind.
-            let count = if written.samples > 0 { &mut written.samples } else { &mut written.histograms };
-            *count = count.saturating_sub(1);
-            written.may_pass |= matches!(error, AppendError::OutOfMemory);
-            written.refuse(1, &error, labels.get(&reference).unwrap_or(&Labels::empty()));
-        }
-        Ok(written)
     }
 }
 

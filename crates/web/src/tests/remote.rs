@@ -76,6 +76,42 @@ async fn what_was_written_is_read_back() {
 }
 
 #[tokio::test]
+async fn series_that_is_known_by_its_bytes_is_the_same_series() {
+    let fixture = receiving(&Arc::new(MemoryStorage::new()));
+    let proto = "application/x-protobuf";
+    for (at, value) in [(1000, 1.0), (2000, 2.0), (3000, 3.0)] {
+        let both = vec![series("load", &[(at, value)]), series("other", &[(at, -value)])];
+        let answer = send(&fixture, "/api/v1/write", proto, packed(both, WriteVersion::V1)).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(read(&fixture, all("load")).await[0].1, [(1000, 1.0), (2000, 2.0), (3000, 3.0)]);
+    assert_eq!(read(&fixture, all("other")).await[0].1, [(1000, -1.0), (2000, -2.0), (3000, -3.0)]);
+
+    // A known series is named where its sample is refused, and where the storage refuses it at the end.
+    for (at, value, reason) in [(1_700_000, 4.0, "more than 10 minutes ahead"), (3000, 4.0, "")] {
+        let body = packed(vec![series("load", &[(at, value)])], WriteVersion::V1);
+        let answer = send(&fixture, "/api/v1/write", proto, body).await;
+        let text = String::from_utf8(answer.body).unwrap();
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{text}");
+        assert!(text.contains(reason) && text.contains("load{pod=\"a\"}"), "{text}");
+    }
+
+    // The same bytes in front, and a label behind the samples: another series.
+    let mut message = WriteRequest { series: vec![series("load", &[(5000, 5.0)])], ..WriteRequest::default() };
+    let mut bytes = message.encode(WriteVersion::V1);
+    message.series[0].labels = Labels::from_pairs([("zone", "z")]);
+    message.series[0].samples.clear();
+    let label = message.encode(WriteVersion::V1).split_off(2);
+    bytes.extend_from_slice(&label);
+    bytes[1] += u8::try_from(label.len()).unwrap();
+    let answer = send(&fixture, "/api/v1/write", proto, compress(&bytes).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let found = read(&fixture, all("load")).await;
+    let labels = Labels::from_pairs([(METRIC_NAME, "load"), ("pod", "a"), ("zone", "z")]);
+    assert!(found.contains(&(labels, vec![(5000, 5.0)])), "{found:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_stored_is_named_and_the_rest_is_stored() {
     let fixture = receiving(&Arc::new(MemoryStorage::new()));
     // The fixture's time is 1,000 s; the second sample is further ahead than ten minutes.
