@@ -139,6 +139,10 @@ impl Appender for TeeAppender<'_> {
         self.inner.create_group()
     }
 
+    fn is_known(&self, series: SeriesRef) -> bool {
+        self.inner.is_known(series) && self.shared.known.labels(series).is_some()
+    }
+
     fn series(&mut self, group: Option<GroupRef>, labels: &Labels) -> Result<SeriesRef, AppendError> {
         let series = self.inner.series(group, labels)?;
         self.shared.known.learn(series, labels);

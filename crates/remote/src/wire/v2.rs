@@ -155,10 +155,9 @@ fn exemplar(
             _ => {}
         }
     }
-    let reason;
     let mut pairs = LabelPairs::default();
     let broken = labels(&references, symbols, &mut pairs);
-    reason = pairs.sort().or(broken);
+    let reason = pairs.sort().or(broken);
     exemplar.labels = pairs.labels();
     Ok((exemplar, reason))
 }
