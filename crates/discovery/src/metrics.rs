@@ -12,6 +12,8 @@ pub struct DiscoveryMetrics {
     pub(crate) http_failures: Counter,
     pub(crate) dns_lookups: Counter,
     pub(crate) dns_failures: Counter,
+    kubernetes_events: Family<Counter, 2>,
+    kubernetes_failures: Counter,
 }
 
 impl DiscoveryMetrics {
@@ -34,6 +36,26 @@ impl DiscoveryMetrics {
             dns_lookups: registry.counter("prometheus_sd_dns_lookups_total", "The number of DNS discovery lookups.")?,
             dns_failures: registry
                 .counter("prometheus_sd_dns_lookup_failures_total", "The number of DNS discovery lookup failures.")?,
+            kubernetes_events: registry.counter_family(
+                "prometheus_sd_kubernetes_events_total",
+                "The number of Kubernetes events handled.",
+                ["role", "event"],
+            )?,
+            kubernetes_failures: registry.counter(
+                "prometheus_sd_kubernetes_failures_total",
+                "The number of failed list and watch requests to the Kubernetes API.",
+            )?,
         })
+    }
+
+    /// Counts what happened to objects of a role: `add`, `update`, `delete`.
+    pub fn kubernetes_events(&self, role: &'static str, event: &'static str, times: usize) {
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
+        self.kubernetes_events.with([role, event]).add(f64::from(times));
+    }
+
+    /// Counts a request to the Kubernetes API that failed.
+    pub fn kubernetes_failure(&self) {
+        self.kubernetes_failures.inc();
     }
 }

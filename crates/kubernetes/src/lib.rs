@@ -1,6 +1,7 @@
 //! The Kubernetes API, and what is found out with it.
 //!
 //! - [`client`]: asks and watches an API server; [`client::Store`] holds what is watched.
+//! - [`targets`]: `kubernetes_sd_configs`: objects as scrape targets.
 //! - [`operator`]: `ServiceMonitors` and their like as scrape jobs and rule files, as Prometheus Operator makes them.
 //! - [`objects`]: which objects and resources there are, for the metrics API.
 //! - [`json`]: YAML documents in the form in which the API gives objects. [`testing`]: an API server for tests.
@@ -12,4 +13,5 @@ pub mod client;
 pub mod json;
 pub mod objects;
 pub mod operator;
+pub mod targets;
 pub mod testing;

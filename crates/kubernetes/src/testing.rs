@@ -110,6 +110,29 @@ impl FakeCluster {
         Arc::new(Client::new(self.cluster(), http_client::ClientOptions::default()))
     }
 
+    /// Adds the objects of a YAML text, each to the collection of its kind.
+    ///
+    /// # Errors
+    ///
+    /// The text is none.
+    pub fn put_all(&self, yaml: &str) -> Result<(), yaml::Errors> {
+        for document in yaml::parse_all("objects", yaml)? {
+            let object = crate::json::value_of(document.root());
+            let (version, kind) = (object["apiVersion"].as_str(), object["kind"].as_str().unwrap_or_default());
+            let plural = match kind.to_lowercase() {
+                kind if kind.ends_with("endpoints") => kind,
+                kind if kind.ends_with('s') => format!("{kind}es"),
+                kind => format!("{kind}s"),
+            };
+            let base = match version {
+                Some(version) if version.contains('/') => format!("/apis/{version}"),
+                _ => "/api/v1".to_owned(),
+            };
+            self.put(&format!("{base}/{plural}"), object);
+        }
+        Ok(())
+    }
+
     /// Adds or replaces an object of a collection (`/api/v1/pods`).
     pub fn put(&self, collection: &str, object: Value) {
         self.state().put(collection, object);
@@ -409,6 +432,17 @@ impl Conversation {
     }
 }
 
+/// What clients that know kinds expect a list to call itself.
+const LISTS: [(&str, &str, &str); 7] = [
+    ("/pods", "v1", "PodList"),
+    ("/services", "v1", "ServiceList"),
+    ("/endpoints", "v1", "EndpointsList"),
+    ("/nodes", "v1", "NodeList"),
+    ("/namespaces", "v1", "NamespaceList"),
+    ("/endpointslices", "discovery.k8s.io/v1", "EndpointSliceList"),
+    ("/ingresses", "networking.k8s.io/v1", "IngressList"),
+];
+
 /// A page: `continue` is how many objects were given already.
 fn list(state: &State, asked: &Asked) -> (u16, Value) {
     let number = |key: &str| asked.query.get(key).and_then(|text| text.parse::<usize>().ok());
@@ -418,7 +452,13 @@ fn list(state: &State, asked: &Asked) -> (u16, Value) {
     let items: Vec<Value> = all.iter().skip(skip).take(limit).map(|object| asked.shown(object)).collect();
     let given = skip + items.len();
     let next = if given < all.len() { given.to_string() } else { String::new() };
-    (200, json!({"metadata": {"resourceVersion": state.version.to_string(), "continue": next}, "items": items}))
+    let mut page =
+        json!({"metadata": {"resourceVersion": state.version.to_string(), "continue": next}, "items": items});
+    if let Some((_, version, kind)) = LISTS.iter().find(|(ending, _, _)| asked.collection.ends_with(ending)) {
+        page["apiVersion"] = json!(version);
+        page["kind"] = json!(kind);
+    }
+    (200, page)
 }
 
 /// RFC 7386.

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use discovery::DecodeContext;
+use discovery::{DecodeContext, OtherKind};
+use kubernetes::targets::kubernetes_sd;
 use remote::sender::remote_write_configs;
 use rules::notifier::alerting_config;
 use scrape::{JobConfig, ScrapeDefaults, scrape_config};
@@ -34,7 +35,9 @@ pub(super) fn read(
             config.patterns.scrape_files = patterns(fields, "scrape_config_files", folder);
             config.jobs = jobs(fields, &config.global.scrape, folder, names);
             config.storage = fields.or("storage", storage, config.storage);
-            let context = DecodeContext { directory: folder, others: &[] };
+            let kubernetes = |node: &Node, report: &mut Report| kubernetes_sd(node, report, folder);
+            let others = [OtherKind { key: kubernetes::targets::KEY, decode: &kubernetes }];
+            let context = DecodeContext { directory: folder, others: &others };
             let alerting = fields.optional("alerting", |node, report| alerting_config(node, report, &context));
             config.alerting = alerting.unwrap_or_default();
             config.remote_write = remote_write_configs(fields, folder);
@@ -67,7 +70,9 @@ fn jobs(
     folder: &Path,
     names: &mut BTreeSet<String>,
 ) -> Vec<JobConfig> {
-    let context = DecodeContext { directory: folder, others: &[] };
+    let kubernetes = |node: &Node, report: &mut Report| kubernetes_sd(node, report, folder);
+    let others = [OtherKind { key: kubernetes::targets::KEY, decode: &kubernetes }];
+    let context = DecodeContext { directory: folder, others: &others };
     let job = |node: &Node, report: &mut Report| {
         let job = scrape_config(node, report, defaults, &context)?;
         if !job.config.job_name.is_empty() && !names.insert(job.config.job_name.clone()) {

@@ -94,3 +94,15 @@ fn fingerprint_follows_content_and_names() {
     seen.dedup();
     assert_eq!(seen.len(), 4);
 }
+
+#[test]
+fn targets_of_a_cluster_are_read_and_wrong_ones_refused_by_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = |item: &str| format!("scrape_configs: [{{job_name: k, kubernetes_sd_configs: [{item}]}}]\n");
+    let good = job("{role: pod, api_server: 'https://api:6443', bearer_token_file: token}");
+    let config = load(folder.path(), &[("prometheus.yml", &good)]).unwrap();
+    assert_eq!(config.jobs[0].discovery.len(), 1);
+    let bad = job("{role: pots}");
+    let error = load(folder.path(), &[("prometheus.yml", &bad)]).unwrap_err();
+    assert!(error.contains("kubernetes_sd_configs[0].role: expected one of `pod`"), "{error}");
+}

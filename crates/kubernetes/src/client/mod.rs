@@ -27,6 +27,7 @@ mod watch;
 pub use backoff::Backoff;
 pub use error::ApiError;
 pub use list::MAX_OBJECTS;
+pub(crate) use meta::or_default;
 pub use meta::{Keyed, MetadataOnly, ObjectKey, ObjectMeta};
 pub use reflector::{Observer, Reflector, ReflectorEvent, ReflectorOptions};
 pub use request::{Client, Format, Patch};

@@ -37,5 +37,6 @@ mod version;
 pub use assets::{AssetKind, AssetRef, Assets};
 pub use error::{Problem, Rejection};
 pub use generate::{Generated, Generator, Monitors, Rejected, RuleFile};
+pub(crate) use relabel::meta_name;
 pub use select::{Selection, read};
 pub use version::Version;

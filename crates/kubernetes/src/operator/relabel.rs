@@ -10,7 +10,7 @@ use super::error::Rejection;
 use super::objects::{LabelSelector, Relabeling};
 
 /// A label name as it stands in the names of meta labels.
-pub(super) fn meta_name(label: &str) -> String {
+pub(crate) fn meta_name(label: &str) -> String {
     label.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
 }
 
