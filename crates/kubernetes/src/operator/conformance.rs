@@ -7,18 +7,22 @@
 //! What we do otherwise, for all files alike: nothing is sharded; there are no replicas to tell apart; what the
 //! operator mounts from Secrets as files stands in the configuration itself; retention is not part of it.
 //!
+//! Each job that is made is also given to the reader of prometheus.yml, which must take it.
+//!
 //! Rule: `scrape_configs` and `global` agree as a whole, not only their rules on labels.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use discovery::{DecodeContext, OtherKind};
 use http_client::{Secret, base64};
 use serde_json::{Map, Value, json};
 
 use super::objects::Prometheus;
 use super::{AssetKind, AssetRef, Assets, Generator, Monitors, read};
 use crate::json::value_of;
+use crate::targets::{KEY, kubernetes_sd};
 
 const DEFAULT_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance/operator-golden");
 
@@ -155,6 +159,7 @@ fn check(golden: &Path, input: &Input) -> Result<(), String> {
     if let Some(rejected) = made.rejected.first() {
         return Err(rejected.to_string());
     }
+    made.scrape_configs.iter().try_for_each(is_taken)?;
     let scrape_configs = normal(Value::Array(made.scrape_configs), &input.mounted);
     let mut jobs = expected["scrape_configs"].take();
     jobs.as_array_mut().into_iter().flatten().for_each(remove_sharding);
@@ -164,6 +169,22 @@ fn check(golden: &Path, input: &Input) -> Result<(), String> {
         labels.remove("prometheus_replica");
     }
     compare("global", &global, &normal(Value::Object(made.global), &input.mounted))
+}
+
+/// Whether a job is one for the reader of prometheus.yml. Its refusal of another discovery is its own to test.
+fn is_taken(job: &Value) -> Result<(), String> {
+    if job.get("gce_sd_configs").is_some() {
+        return Ok(());
+    }
+    let folder = Path::new(".");
+    let kubernetes = |node: &yaml::Node, report: &mut yaml::Report| kubernetes_sd(node, report, folder);
+    let others = [OtherKind { key: KEY, decode: &kubernetes }];
+    let context = DecodeContext { directory: folder, others: &others };
+    let read = yaml::decode("job", &job.to_string(), |node, report| {
+        scrape::scrape_config(node, report, &scrape::ScrapeDefaults::default(), &context)
+    });
+    let job = read.map_err(|errors| format!("refused by the reader: {errors}"))?;
+    job.config.check().map(drop).map_err(|errors| format!("refused by the check: {errors}"))
 }
 
 /// Every scalar as its text, mappings sorted, and files that the operator mounts as what they hold.
