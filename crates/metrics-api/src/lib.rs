@@ -32,6 +32,7 @@ mod metrics;
 mod names;
 mod naming;
 mod objects;
+mod openapi;
 mod recorded;
 mod registry;
 mod reload;

@@ -8,6 +8,7 @@
 //! …/VERSION/RESOURCE[.GROUP]/NAME|*/METRIC                             custom, at the root
 //! …/VERSION/namespaces/NS/metrics/METRIC                               custom, of the namespace itself
 //! …/VERSION/namespaces/NS/METRIC                                       external
+//! /openapi/v2, /openapi/v3, /openapi/v3/apis/GROUP/VERSION             descriptions of all that
 //! ```
 //!
 //! Pure: text in, request out.
@@ -103,6 +104,17 @@ pub(crate) enum Request {
         /// The version.
         version: String,
     },
+    /// The `OpenAPI` document of all groups, version 2.
+    OpenApiV2,
+    /// Where the `OpenAPI` documents of version 3 are.
+    OpenApiIndex,
+    /// The `OpenAPI` document of a version, version 3.
+    OpenApiV3 {
+        /// The group.
+        group: String,
+        /// The version.
+        version: String,
+    },
     /// The metric of objects.
     Custom(CustomRequest),
     /// An external metric.
@@ -160,12 +172,15 @@ pub(crate) struct Routed {
     pub(crate) attributes: Attributes,
 }
 
-/// Reads a path with parameters (`/apis/…?…`, percent-encoded).
+/// Reads a path with parameters (`/apis/…?…`, `/openapi/…`, percent-encoded).
 ///
 /// # Errors
 ///
 /// There is nothing at the path, or a parameter or a name is malformed.
 pub(crate) fn route(path: &str, query: Option<&str>) -> Result<Routed, ApiError> {
+    if let Some(rest) = path.strip_prefix("/openapi/") {
+        return openapi(path, rest);
+    }
     let rest = path.strip_prefix("/apis").ok_or(ApiError::NoSuchPath)?;
     let non_resource = |request| Routed { request, attributes: Attributes::NonResource { path: path.to_owned() } };
     if rest.is_empty() {
@@ -190,6 +205,18 @@ pub(crate) fn route(path: &str, query: Option<&str>) -> Result<Routed, ApiError>
         [RESOURCE_GROUP, ..] => Err(ApiError::NotServed { group: RESOURCE_GROUP, instead: "use metrics-server" }),
         _ => Err(ApiError::NoSuchPath),
     }
+}
+
+fn openapi(path: &str, rest: &str) -> Result<Routed, ApiError> {
+    let request = match rest.split('/').collect::<Vec<_>>().as_slice() {
+        ["v2"] => Request::OpenApiV2,
+        ["v3"] => Request::OpenApiIndex,
+        ["v3", "apis", group, version] if is_known_version(group, version) => {
+            Request::OpenApiV3 { group: (*group).to_owned(), version: (*version).to_owned() }
+        }
+        _ => return Err(ApiError::NoSuchPath),
+    };
+    Ok(Routed { request, attributes: Attributes::NonResource { path: path.to_owned() } })
 }
 
 fn is_known_group(group: &str) -> bool {

@@ -1,7 +1,7 @@
 //! The APIs over HTTP.
 //!
 //! - [`MetricsProvider`]: who answers; [`MetricsApi`] does.
-//! - [`router`]: serves `/apis` and everything below it.
+//! - [`router`]: serves `/apis`, `/openapi` and everything below them.
 //! - [`protect`]: puts the same identity and permission before other routes.
 //!
 //! Rule: bounded in length, concurrency and time; identity and permission come before everything else.
@@ -26,6 +26,7 @@ use crate::document;
 use crate::error::ApiError;
 use crate::hold::SampleState;
 use crate::names::CustomMetricInfo;
+use crate::openapi;
 use crate::request::{
     Attributes, CUSTOM_GROUP, CustomRequest, EXTERNAL_GROUP, ExternalRequest, MAX_URI_BYTES, Request, route,
 };
@@ -126,11 +127,11 @@ struct Shared {
     slots: Arc<Semaphore>,
 }
 
-/// Serves `/apis` and everything below it; to be merged into other routers, not nested. The listener may put `ConnectInfo<SocketAddr>` and
+/// Serves `/apis` and `/openapi`, and everything below them; to be merged into other routers, not nested. The listener may put `ConnectInfo<SocketAddr>` and
 /// [`PeerCertificates`] into the extensions of a request.
 pub fn router(state: ServerState) -> Router {
     let shared = Shared { state, slots: Arc::new(Semaphore::new(MAX_CONCURRENT_REQUESTS)) };
-    let routes = ["/apis", "/apis/", "/apis/{*path}"];
+    let routes = ["/apis", "/apis/", "/apis/{*path}", "/openapi/v2", "/openapi/v3", "/openapi/v3/{*path}"];
     routes.into_iter().fold(Router::new(), |router, path| router.route(path, any(serve))).with_state(shared)
 }
 
@@ -254,15 +255,18 @@ fn discover(
         EXTERNAL_GROUP => external.is_some(),
         _ => false,
     };
+    let groups: Vec<&str> = [CUSTOM_GROUP, EXTERNAL_GROUP].into_iter().filter(|group| served(group)).collect();
     match request {
         Request::Groups if wants_aggregated(headers) => {
             let mut response = json(&document::aggregated_discovery(custom.as_deref(), external.as_deref()));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED_V2));
             Ok(response)
         }
-        Request::Groups => {
-            let groups: Vec<&str> = [CUSTOM_GROUP, EXTERNAL_GROUP].into_iter().filter(|group| served(group)).collect();
-            Ok(json(&document::api_group_list(&groups)))
+        Request::Groups => Ok(json(&document::api_group_list(&groups))),
+        Request::OpenApiV2 => Ok(json(&openapi::v2(&groups))),
+        Request::OpenApiIndex => Ok(json(&openapi::v3_index(&groups))),
+        Request::OpenApiV3 { group, version } if served(group) => {
+            openapi::v3(group, version).map(|document| json(&document)).ok_or(ApiError::NoSuchPath)
         }
         Request::Group(group) if served(group) => Ok(json(&document::api_group(group))),
         Request::Resources { group, version } => match (group.as_str(), custom, external) {
@@ -270,7 +274,9 @@ fn discover(
             (EXTERNAL_GROUP, _, Some(metrics)) => Ok(json(&document::external_resource_list(&metrics))),
             _ => Err(ApiError::NoSuchPath),
         },
-        Request::Group(_) | Request::Custom(_) | Request::External(_) => Err(ApiError::NoSuchPath),
+        Request::Group(_) | Request::OpenApiV3 { .. } | Request::Custom(_) | Request::External(_) => {
+            Err(ApiError::NoSuchPath)
+        }
     }
 }
 

@@ -59,8 +59,19 @@ fn watches_and_resource_metrics_are_refused_by_name() {
 
 proptest::proptest! {
     #[test]
-    fn no_path_makes_the_router_panic(path in "/apis(/(custom.metrics.k8s.io|v1beta1|namespaces|[ -~]{0,8})){0,8}", query in "[ -~]{0,40}") {
+    fn no_path_makes_the_router_panic(path in "/(apis|openapi)(/(custom.metrics.k8s.io|v1beta1|namespaces|v[23]|[ -~]{0,8})){0,8}", query in "[ -~]{0,40}") {
         let _outcome = route(&path, Some(&query));
+    }
+
+    /// Names go into queries: whatever the path, nothing that could end a quoted text is accepted.
+    #[test]
+    fn accepted_names_cannot_leave_a_query(segments in proptest::collection::vec("(%2[27F]|%5C|%7D|%C3%A4|[\"{}\\\\a-z0-9*:._-]){1,6}", 3)) {
+        let path = format!("{V1}/namespaces/{}/{}/{}/metric", segments[0], segments[1], segments[2]);
+        if let Ok(Routed { request: Request::Custom(request), .. }) = route(&path, None) {
+            let names = [request.namespace, Some(request.resource.to_string()), request.name];
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+            proptest::prop_assert!(names.iter().flatten().all(|name| name.chars().all(is_plain)), "{names:?}");
+        }
     }
 }
 
