@@ -3,6 +3,7 @@
 //! - [`RemoteSource`]: metrics of a Prometheus-compatible engine over HTTP.
 //! - [`serve`]: the listener with TLS. [`operations`]: health and metrics of the process.
 //! - [`FrontProxy`], [`ClientCertificates`]: who asks, told by certificates. [`Watched`]: files that reload.
+//! - [`LookedUp`], [`TokenReviews`], [`AccessReviews`]: who asks and whether they may, told by a Kubernetes API.
 //! - [`SeriesObjects`]: the objects that an engine scrapes, where no Kubernetes API can be asked.
 //!
 //! ```text
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod auth;
+mod cluster;
 mod metrics;
 mod objects;
 mod serving;
@@ -24,6 +26,9 @@ mod testing;
 mod watched;
 
 pub use auth::{AnyOf, Authority, AuthorityError, ClientCertificates, EveryoneKnown, FrontProxy, HeaderNames};
+pub use cluster::{
+    AccessReviews, CacheTimes, ClusterResources, LOOKUP_INTERVAL, LookedUp, LookupError, LookupOptions, TokenReviews,
+};
 pub use metrics::SourceMetrics;
 pub use objects::SeriesObjects;
 pub use serving::{

@@ -89,6 +89,14 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Ok(Self(Arc::new(Inner { files, make, present, seen: Mutex::new(Some(texts)) })))
     }
 
+    /// A value that comes from no files, and stays.
+    #[must_use]
+    pub fn constant(value: T) -> Self {
+        let make: Box<Make<T>> = Box::new(|_texts| Err("there are no files".into()));
+        let present = RwLock::new(Arc::new(value));
+        Self(Arc::new(Inner { files: Vec::new(), make, present, seen: Mutex::new(Some(Vec::new())) }))
+    }
+
     /// The present value.
     #[must_use]
     pub fn get(&self) -> Arc<T> {

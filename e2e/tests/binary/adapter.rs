@@ -14,7 +14,8 @@ use e2e::target::Target;
 use e2e::wait;
 use http_client::{ClientOptions, HttpClient, HttpClientConfig, TlsConfig, TlsMaterial};
 use hyper::{HeaderMap, Request, StatusCode};
-use serde_json::Value;
+use kubernetes::testing::FakeCluster;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const CUSTOM: &str = "/apis/custom.metrics.k8s.io/v1beta1";
@@ -75,6 +76,10 @@ struct Adapter {
 
 impl Adapter {
     async fn start(source: &str, rules: &Path) -> Self {
+        Self::start_with(source, rules, &["--without-cluster"]).await
+    }
+
+    async fn start_with(source: &str, rules: &Path, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let certificates = folder.path().join("certificates");
         let words = [
@@ -84,11 +89,11 @@ impl Adapter {
             format!("--cert-dir={}", certificates.display()),
             "--metrics-relist-interval=1s".to_owned(),
             "--metrics-max-age=1m".to_owned(),
-            "--without-cluster".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),
             "--secure-port=0".to_owned(),
         ];
-        let mut process = Crescendo::start(&words.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        let mut process = Crescendo::start(&words).unwrap();
         let line = process.line_with("Crescendo is ready: ").await.unwrap();
         let address = line.split_once("ready: ").unwrap().1.trim().trim_end_matches("/apis").to_owned();
         let ca = Some(TlsMaterial::File(certificates.join("apiserver.crt")));
@@ -98,8 +103,17 @@ impl Adapter {
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<(StatusCode, HeaderMap, String)> {
-        let request = Request::builder().uri(format!("{}{path}", self.address)).body(Bytes::new())?;
-        let answer = self.client.send(request, 16 << 20).await?;
+        self.get_with(path, []).await
+    }
+
+    async fn get_with<'a>(
+        &self,
+        path: &str,
+        headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> anyhow::Result<(StatusCode, HeaderMap, String)> {
+        let request = Request::builder().uri(format!("{}{path}", self.address));
+        let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        let answer = self.client.send(request.body(Bytes::new())?, 16 << 20).await?;
         let text = String::from_utf8_lossy(answer.body()).into_owned();
         Ok((answer.status(), answer.headers().clone(), text))
     }
@@ -291,7 +305,7 @@ async fn nobody_is_let_in_because_something_is_absent() {
     let rules = format!("--config={}", seed_rules().display());
     let free = "--secure-port=0";
     for (words, reason) in [
-        (vec!["adapter", &rules, free], "the Kubernetes API is not asked"),
+        (vec!["adapter", &rules, free], "or serve without it by `--without-cluster`"),
         (vec!["adapter", &rules, free, "--without-cluster"], "needs `--bind-address=127.0.0.1`"),
         (
             vec!["adapter", &rules, free, "--without-cluster", "--client-ca-file=/no/such"],
@@ -308,4 +322,85 @@ async fn nobody_is_let_in_because_something_is_absent() {
         let output = process.drained().await;
         assert!(output.contains(reason), "{words:?}:\n{output}");
     }
+}
+
+/// A cluster of the test's own: two pods with labels, the token `good`, and permission for all but one namespace.
+async fn cluster() -> FakeCluster {
+    let cluster = FakeCluster::start().await.unwrap();
+    for number in 0..2 {
+        let labels = json!({"app": "asr", "number": number.to_string()});
+        let metadata = json!({"namespace": "smallest", "name": format!("asr-{number}"), "labels": labels});
+        cluster.put("/api/v1/pods", json!({"metadata": metadata}));
+    }
+    cluster.on_create(Box::new(|path, object| {
+        let spec = &object["spec"];
+        let status = if path.ends_with("tokenreviews") {
+            json!({"authenticated": spec["token"] == "good", "user": {"username": "hpa", "groups": ["g"]}})
+        } else {
+            let allowed = spec["resourceAttributes"]["namespace"] != "secret";
+            json!({"allowed": allowed, "reason": "RBAC: no rule"})
+        };
+        Some(json!({"status": status}))
+    }));
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_is_asked_who_may_ask_and_which_objects_there_are() {
+    let targets = Targets::start().await;
+    let engine = Server::start(&targets.config(), &[]).await.unwrap();
+    let cluster = cluster().await;
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    let text = format!(
+        "current-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: '{}'}}}}]\nusers: [{{name: u, user: {{token: own}}}}]\n",
+        cluster.url()
+    );
+    std::fs::write(&kubeconfig, text).unwrap();
+    let flags = ["authentication", "authorization", "lister"]
+        .map(|name| format!("--{name}-kubeconfig={}", kubeconfig.display()));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+
+    // Without the cluster's authorities it does not start, unless it is told to.
+    let rules = format!("--config={}", seed_rules().display());
+    let words: Vec<&str> = ["adapter", &rules, "--secure-port=0"].into_iter().chain(flags.iter().copied()).collect();
+    let mut process = Crescendo::start(&words).unwrap();
+    assert_eq!(process.wait(SOON).await.unwrap().code(), Some(2));
+    let output = process.drained().await;
+    assert!(output.contains("extension-apiserver-authentication"), "{output}");
+
+    let tolerant: Vec<&str> = flags.into_iter().chain(["--authentication-tolerate-lookup-failure"]).collect();
+    let adapter = Adapter::start_with(engine.web.base(), &seed_rules(), &tolerant).await;
+    let ask = async |path: &str, token: Option<&str>| {
+        let authorization = token.map(|token| ("authorization", format!("Bearer {token}")));
+        let answer = adapter.get_with(path, authorization.iter().map(|(name, value)| (*name, value.as_str()))).await;
+        answer.map(|(status, _, text)| (status.as_u16(), text))
+    };
+    let values_are = |expected: &'static [&'static str]| {
+        move |answer: &(u16, String)| {
+            answer.0 == 200 && serde_json::from_str::<Value>(&answer.1).is_ok_and(|list| values(&list) == expected)
+        }
+    };
+    for (path, expected) in
+        [(ACTIVE.to_owned(), &["3", "5"][..]), (format!("{ACTIVE}?labelSelector=app%3Dasr,number%3D1"), &["5"])]
+    {
+        let asked = wait::until(&path, SOON, || ask(&path, Some("good")), values_are(expected)).await;
+        asked.map_err(|error| error.context(adapter.output())).unwrap();
+    }
+    for (path, token, status, part) in [
+        (ACTIVE, None, 401, "none was given"),
+        (ACTIVE, Some("bad"), 401, "the cluster does not know it"),
+        ("/metrics", None, 401, "Unauthorized"),
+        ("/metrics", Some("good"), 200, "crescendo_metrics_api_requests_total"),
+        ("/openapi/v2", Some("good"), 200, "\"swagger\":\"2.0\""),
+        ("/healthz", None, 200, "ok"),
+        (&ACTIVE.replace("smallest", "secret"), Some("good"), 403, "RBAC: no rule"),
+    ] {
+        let (found, text) = ask(path, token).await.unwrap();
+        assert!(found == status && text.contains(part), "{path} with {token:?}: {found} {text}");
+    }
+    // A pod that is deleted is gone at once, whatever its series say.
+    cluster.delete("/api/v1/pods", "smallest", "asr-0");
+    wait::until("the pod is gone", SOON, || ask(ACTIVE, Some("good")), values_are(&["5"])).await.unwrap();
 }

@@ -204,7 +204,8 @@ impl Walk {
         let bare = bare(selector);
         let offset = self.offset(selector);
         let behind = offset.as_deref().unwrap_or_default();
-        let newest = newest(&bare, behind, place.range, Duration::from_secs(1));
+        let step = (place.range / 60).max(Duration::from_secs(1));
+        let newest = newest(&bare, behind, place.range, step);
         let oldest = oldest(&bare, behind, place.range);
         self.date(place, format!("(timestamp({bare}{behind}) or {newest} or {oldest})"));
         if offset.is_none() {
@@ -219,9 +220,11 @@ impl Walk {
     }
 
     fn lapse(&mut self, bare: &str, window: Duration, place: &Place) {
-        let newest = newest(bare, "", window, Duration::from_secs(5));
+        // Exact where the last sample still counts; beyond that only that there was one matters.
+        let exact = newest(bare, "", self.hold, self.hold / 90);
+        let coarse = newest(bare, "", window, window / 60);
         let oldest = oldest(bare, "", self.hold);
-        self.lapsed.push(place.wrapped(format!("(({newest} or {oldest}) {OF_DOWN_TARGET} unless {bare})")));
+        self.lapsed.push(place.wrapped(format!("(({exact} or {coarse} or {oldest}) {OF_DOWN_TARGET} unless {bare})")));
     }
 
     /// What moves the selector in time, if anything does; an `@` makes ages unknown.
@@ -247,9 +250,8 @@ impl Walk {
     }
 }
 
-/// The time of the newest sample that each series has in a window, looked for in at most 60 steps.
-fn newest(bare: &str, offset: &str, window: Duration, least_step: Duration) -> String {
-    let step = (window / 60).max(least_step);
+/// The time of the newest sample that each series has in a window, looked for step by step.
+fn newest(bare: &str, offset: &str, window: Duration, step: Duration) -> String {
     format!("max_over_time(timestamp({bare}{offset})[{}ms:{}ms])", window.as_millis(), step.as_millis())
 }
 
@@ -349,7 +351,8 @@ mod tests {
     #[test]
     fn lapsed_series_are_those_of_known_targets() {
         let plan = Plan::of("sum by (pod) (a)", Duration::from_secs(90));
-        let lapsed = "max by (pod) (((max_over_time(timestamp({__name__=\"a\"})[300000ms:5000ms]) \
+        let lapsed = "max by (pod) (((max_over_time(timestamp({__name__=\"a\"})[90000ms:1000ms]) \
+                      or max_over_time(timestamp({__name__=\"a\"})[300000ms:5000ms]) \
                       or present_over_time({__name__=\"a\"}[90000ms]) * (time() - 90)) and on (job, instance) (up == 0) unless {__name__=\"a\"}))";
         assert_eq!(plan.lapsed, [lapsed]);
         assert!(Plan::of("a offset 5m", Duration::from_secs(90)).lapsed.is_empty());

@@ -234,13 +234,13 @@ async fn target_that_lived_between_two_steps_is_held_at_the_oldest_time_that_it_
     {
         let labels = Labels::from_pairs([("__name__", name), ("job", "asr"), ("instance", "brief"), ("pod", "brief")]);
         let series = appender.series(None, &labels).unwrap();
-        for (time, value) in samples {
-            appender.append(series, at(*time), *value).unwrap();
+        for (ms, value) in samples {
+            appender.append(series, Timestamp::from_unix_ms(NOW * 1_000 + ms), *value).unwrap();
         }
     }
     appender.commit().unwrap();
     let served = Served::engine(Arc::new(storage)).await;
-    for (query, time) in [("load", -90), ("sum by (pod) (load)", -90), ("max by (pod) (max_over_time(load[90s]))", -37)]
+    for (query, time) in [("load", -90), ("sum by (pod) (load)", -90), ("max by (pod) (max_over_time(load[90s]))", -90)]
     {
         let answer = served.source().instant(query, at(0), None, DEADLINE).await.unwrap();
         let InstantValue::Vector(samples) = &answer.value else { panic!("{answer:?}") };

@@ -1,19 +1,29 @@
 //! Who may ask, and which objects there are.
 //!
-//! Rule: nobody is let in because something is absent: each way to serve is chosen by a flag.
+//! - [`Access::of`]: within a cluster, or without one where the flags say so.
+//!
+//! Rule: nobody is let in because something is absent: each way to serve is chosen by a flag, or is the cluster's.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use adapter::{AnyOf, Authority, ClientCertificates, EveryoneKnown, FrontProxy, SeriesObjects, Watched};
-use anyhow::{Context, Result, bail};
+use adapter::{
+    AccessReviews, AnyOf, Authority, ClientCertificates, ClusterResources, EveryoneKnown, FrontProxy, LookedUp,
+    LookupOptions, SeriesObjects, TokenReviews, Watched,
+};
+use anyhow::{Context, Result};
 use datamodel::Clock;
+use http_client::kubeconfig::{own_cluster, read_cluster};
+use kubernetes::client::{Client, ReflectorOptions};
+use kubernetes::objects::ClusterObjects;
 use metrics_api::{
     Authenticator, Authorizer, BuiltinResources, LoopbackOnly, MetricsSource, ObjectLister, ResourceMapper,
 };
 
 use super::args::AdapterArgs;
+use crate::run_group::{RunGroup, Stage};
+use crate::wiring::ended;
 
 /// What is known of clients and of objects.
 pub(super) struct Access {
@@ -21,60 +31,130 @@ pub(super) struct Access {
     pub(super) authorizer: Arc<dyn Authorizer>,
     pub(super) lister: Arc<dyn ObjectLister>,
     pub(super) mapper: Arc<dyn ResourceMapper>,
-    /// Authorities whose files are followed.
-    pub(super) watched: Vec<Watched<Authority>>,
+    /// Whether clients are asked for a certificate.
+    pub(super) asks_for_certificate: bool,
+}
+
+/// The authorities that files give.
+#[derive(Default)]
+struct Given {
+    clients: Option<Watched<Authority>>,
+    front_proxy: Option<FrontProxy>,
 }
 
 impl Access {
-    /// Whether clients are asked for a certificate.
-    pub(super) fn asks_for_certificate(&self) -> bool {
-        !self.watched.is_empty()
-    }
-
-    /// As the flags say.
+    /// As the flags say; what follows files and the cluster is given to the group.
     ///
     /// # Errors
     ///
-    /// No way to serve is chosen, or what it needs is not there.
-    pub(super) fn of(
+    /// What a way to serve needs is not there.
+    pub(super) async fn of(
         args: &AdapterArgs,
         address: SocketAddr,
         source: &Arc<dyn MetricsSource>,
         clock: &Arc<dyn Clock>,
+        group: &mut RunGroup,
     ) -> Result<Self> {
-        if !args.without_cluster {
-            bail!(
-                "the Kubernetes API is not asked yet, so that it is not known who may ask and which pods there are; \
-                 `--without-cluster` serves those who have a certificate (`--client-ca-file`, \
-                 `--requestheader-client-ca-file`), or this machine alone, with the pods that the source scrapes"
-            );
+        let given = Given::of(args, clock, group)?;
+        if args.cluster.without_cluster {
+            Self::without_cluster(given, address, source, clock)
+        } else {
+            Self::within_cluster(args, given, clock, group).await
         }
+    }
+
+    fn without_cluster(
+        given: Given,
+        address: SocketAddr,
+        source: &Arc<dyn MetricsSource>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self> {
         let mapper: Arc<dyn ResourceMapper> = Arc::new(BuiltinResources);
-        let lister = SeriesObjects::new(Arc::clone(source), Arc::clone(&mapper), Arc::clone(clock));
-        let clients = &args.clients;
-        let mut watched = Vec::new();
+        let lister = Arc::new(SeriesObjects::new(Arc::clone(source), Arc::clone(&mapper), Arc::clone(clock)));
         let mut known: Vec<Arc<dyn Authenticator>> = Vec::new();
-        if let Some(file) = &clients.requestheader_client_ca_file {
-            let authority = open(file, "--requestheader-client-ca-file")?;
-            watched.push(authority.clone());
-            let names = clients.requestheader_allowed_names.clone();
-            known.push(Arc::new(FrontProxy::new(authority, names, clients.headers(), Arc::clone(clock))));
-        }
-        if let Some(file) = &clients.client_ca_file {
-            let authority = open(file, "--client-ca-file")?;
-            watched.push(authority.clone());
-            known.push(Arc::new(ClientCertificates::new(authority, Arc::clone(clock))));
-        }
-        let (authenticator, authorizer): (Arc<dyn Authenticator>, Arc<dyn Authorizer>) = if known.is_empty() {
+        known.extend(given.front_proxy.map(|proxy| Arc::new(proxy) as Arc<dyn Authenticator>));
+        let owners = given.clients.map(|clients| ClientCertificates::new(clients, Arc::clone(clock)));
+        known.extend(owners.map(|owners| Arc::new(owners) as Arc<dyn Authenticator>));
+        if known.is_empty() {
             let loopback = LoopbackOnly::for_listener(address).context(
                 "`--without-cluster` needs `--bind-address=127.0.0.1`, or an authority of client certificates \
                  (`--client-ca-file`, `--requestheader-client-ca-file`)",
             )?;
-            (Arc::new(loopback), Arc::new(loopback))
-        } else {
-            (Arc::new(AnyOf::new(known)), Arc::new(EveryoneKnown))
-        };
-        Ok(Self { authenticator, authorizer, lister: Arc::new(lister), mapper, watched })
+            let authenticator = Arc::new(loopback);
+            let authorizer = Arc::new(loopback);
+            return Ok(Self { authenticator, authorizer, lister, mapper, asks_for_certificate: false });
+        }
+        let authenticator = Arc::new(AnyOf::new(known));
+        Ok(Self { authenticator, authorizer: Arc::new(EveryoneKnown), lister, mapper, asks_for_certificate: true })
+    }
+
+    async fn within_cluster(
+        args: &AdapterArgs,
+        given: Given,
+        clock: &Arc<dyn Clock>,
+        group: &mut RunGroup,
+    ) -> Result<Self> {
+        let cluster = &args.cluster;
+        let authentication = client(cluster.authentication_kubeconfig.as_ref(), "--authentication-kubeconfig")?;
+        let authorization = client(cluster.authorization_kubeconfig.as_ref(), "--authorization-kubeconfig")?;
+        let lister = client(cluster.lister_kubeconfig.as_ref(), "--lister-kubeconfig")?;
+
+        let options = LookupOptions { clients: given.clients, front_proxy: given.front_proxy };
+        let looked_up = Arc::new(LookedUp::new(Arc::clone(&authentication), Arc::clone(clock), options)?);
+        if !cluster.skip_lookup {
+            match looked_up.look().await {
+                Ok(_changed) => {}
+                Err(error) if cluster.tolerate_lookup_failure => {
+                    tracing::warn!("only given authorities and tokens are known: {error}");
+                }
+                Err(error) => {
+                    return Err(error).context(
+                        "who may ask is not known; `--authentication-tolerate-lookup-failure` goes on without",
+                    );
+                }
+            }
+            let watched = Arc::clone(&looked_up);
+            group.add("authorities of the cluster", Stage::Control, |token| ended(watched.watch(token)));
+        }
+        let times = cluster.cache_times();
+        let tokens = TokenReviews::new(authentication, Arc::clone(clock), times.tokens);
+        let authenticator = Arc::new(AnyOf::new(vec![looked_up, Arc::new(tokens)]));
+        let authorizer = Arc::new(AccessReviews::new(authorization, Arc::clone(clock), times));
+
+        let resources = Arc::new(ClusterResources::new(Arc::clone(&lister)));
+        if let Err(error) = resources.look().await {
+            tracing::warn!("only Kubernetes' own resources are known: {error}");
+        }
+        let (watched, interval) = (Arc::clone(&resources), cluster.discovery_interval);
+        group.add("resources", Stage::Control, |token| ended(watched.watch(interval, token)));
+        let mapper: Arc<dyn ResourceMapper> = resources;
+        // The chance in waits only has to differ between processes.
+        let seed = clock.now().unix_ms().unsigned_abs();
+        let options = ReflectorOptions { seed, ..ReflectorOptions::default() };
+        let (objects, watches) = ClusterObjects::new(lister, Arc::clone(&mapper), None, options);
+        group.add("objects", Stage::Engine, |token| ended(watches.run(token)));
+        Ok(Self { authenticator, authorizer, lister: Arc::new(objects), mapper, asks_for_certificate: true })
+    }
+}
+
+impl Given {
+    fn of(args: &AdapterArgs, clock: &Arc<dyn Clock>, group: &mut RunGroup) -> Result<Self> {
+        let clients = &args.clients;
+        let mut given = Self::default();
+        if let Some(file) = &clients.requestheader_client_ca_file {
+            let authority = open(file, "--requestheader-client-ca-file")?;
+            let watched = authority.clone();
+            group.add("authority of front proxies", Stage::Control, |token| ended(watched.watch(token)));
+            let names = clients.requestheader_allowed_names.clone();
+            given.front_proxy = Some(FrontProxy::new(authority, names, clients.headers(), Arc::clone(clock)));
+        }
+        if let Some(file) = &clients.client_ca_file {
+            let authority = open(file, "--client-ca-file")?;
+            let watched = authority.clone();
+            group.add("authority of clients", Stage::Control, |token| ended(watched.watch(token)));
+            given.clients = Some(authority);
+        }
+        Ok(given)
     }
 }
 
@@ -83,4 +163,15 @@ fn open(file: &Path, flag: &str) -> Result<Watched<Authority>> {
         Authority::from_pem(texts.first().map_or(&[], Vec::as_slice))
     });
     made.with_context(|| format!("`{flag}` is of no use"))
+}
+
+/// A client by a kubeconfig file, or by the pod's own account.
+fn client(kubeconfig: Option<&PathBuf>, flag: &str) -> Result<Arc<Client>> {
+    let cluster = match kubeconfig {
+        Some(path) => read_cluster(path).with_context(|| format!("`{flag}` is of no use"))?,
+        None => own_cluster(&|name| std::env::var(name).ok()).with_context(|| {
+            format!("the Kubernetes API cannot be asked: give `{flag}`, or serve without it by `--without-cluster`")
+        })?,
+    };
+    Ok(Arc::new(Client::new(cluster, http_client::ClientOptions::default())))
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adapter::{AlwaysAllowed, HeaderNames, MinVersion, ServingCertificate, TlsSettings, cipher_suites};
+use adapter::{AlwaysAllowed, CacheTimes, HeaderNames, MinVersion, ServingCertificate, TlsSettings, cipher_suites};
 use anyhow::{Result, bail, ensure};
 use clap::{ArgAction, Args};
 use datamodel::time::parse_duration;
@@ -16,6 +16,7 @@ use remote::AdapterFlags;
 use super::other_flags::OtherAdapterFlags;
 
 const EXAMPLES: &str = "Examples:
+  crescendo adapter --config=config.yaml --prometheus-url=http://prometheus.monitoring:9090 --secure-port=6443
   crescendo adapter --config=config.yaml --prometheus-url=http://localhost:9090 \\
       --without-cluster --bind-address=127.0.0.1 --secure-port=6443
   curl --insecure https://127.0.0.1:6443/apis/custom.metrics.k8s.io/v1beta1
@@ -35,13 +36,11 @@ pub struct AdapterArgs {
     /// How far back series are listed; default: the relist interval.
     #[arg(long = "metrics-max-age", value_parser = parse_duration, help_heading = "Rules")]
     pub(super) max_age: Option<Duration>,
-    /// Ours: serve without a Kubernetes API. Objects are those of the source's targets; who has a certificate of a
-    /// given authority may ask, without authorities only this machine.
-    #[arg(long = "without-cluster", help_heading = "Cluster")]
-    pub(super) without_cluster: bool,
 
     #[command(flatten)]
     pub(super) source: SourceArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
     #[command(flatten)]
     pub(super) serving: ServingArgs,
     #[command(flatten)]
@@ -86,6 +85,56 @@ pub(super) struct SourceArgs {
     /// least 90s).
     #[arg(long = "prometheus-scrape-interval", default_value = "30s", value_parser = parse_duration)]
     scrape_interval: Duration,
+}
+
+/// The Kubernetes API that is asked.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct ClusterArgs {
+    /// Ours: serve without a Kubernetes API. Objects are those of the source's targets; who has a certificate of a
+    /// given authority may ask, without authorities only this machine.
+    #[arg(long = "without-cluster",
+          conflicts_with_all = ["authentication_kubeconfig", "authorization_kubeconfig", "lister_kubeconfig"])]
+    pub(super) without_cluster: bool,
+    /// The cluster that knows tokens and authorities; default: that of this pod.
+    #[arg(long = "authentication-kubeconfig")]
+    pub(super) authentication_kubeconfig: Option<PathBuf>,
+    /// Authorities are only those of files.
+    #[arg(long = "authentication-skip-lookup", action = ArgAction::Set, default_value_t = false, num_args = 0..=1,
+          default_missing_value = "true", require_equals = true)]
+    pub(super) skip_lookup: bool,
+    /// Start although the cluster's authorities cannot be read.
+    #[arg(long = "authentication-tolerate-lookup-failure", action = ArgAction::Set, default_value_t = false,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) tolerate_lookup_failure: bool,
+    /// How long the owner of a token is known.
+    #[arg(long = "authentication-token-webhook-cache-ttl", default_value = "10s", value_parser = parse_duration)]
+    token_cache_ttl: Duration,
+    /// The cluster that knows who may ask; default: that of this pod.
+    #[arg(long = "authorization-kubeconfig")]
+    pub(super) authorization_kubeconfig: Option<PathBuf>,
+    /// How long a permission is known.
+    #[arg(long = "authorization-webhook-cache-authorized-ttl", default_value = "10s", value_parser = parse_duration)]
+    authorized_cache_ttl: Duration,
+    /// How long a refusal is known.
+    #[arg(long = "authorization-webhook-cache-unauthorized-ttl", default_value = "10s", value_parser = parse_duration)]
+    unauthorized_cache_ttl: Duration,
+    /// The cluster whose objects are listed; default: that of this pod.
+    #[arg(long = "lister-kubeconfig")]
+    pub(super) lister_kubeconfig: Option<PathBuf>,
+    /// How often the cluster's resources are discovered.
+    #[arg(long = "discovery-interval", default_value = "10m", value_parser = parse_duration)]
+    pub(super) discovery_interval: Duration,
+}
+
+impl ClusterArgs {
+    pub(super) const fn cache_times(&self) -> CacheTimes {
+        CacheTimes {
+            tokens: self.token_cache_ttl,
+            allowed: self.authorized_cache_ttl,
+            denied: self.unauthorized_cache_ttl,
+        }
+    }
 }
 
 /// How it is served.
@@ -156,6 +205,7 @@ impl AdapterArgs {
         self.settings()?;
         self.serving.tls(false)?;
         ensure!(!self.source.scrape_interval.is_zero(), "`--prometheus-scrape-interval` must be more than 0s");
+        ensure!(!self.cluster.discovery_interval.is_zero(), "`--discovery-interval` must be more than 0s");
         ensure!(!self.relist_interval.is_zero(), "`--metrics-relist-interval` must be more than 0s");
         Ok(())
     }
@@ -250,6 +300,7 @@ mod tests {
         assert_eq!(args.source.flags().url, "https://localhost");
         assert_eq!(args.settings().unwrap(), Settings::default());
         assert_eq!(args.clients.headers(), HeaderNames::default());
+        assert_eq!(args.cluster.cache_times(), CacheTimes::default());
         let paths = ["/healthz", "/readyz", "/livez"].map(str::to_owned);
         assert_eq!(args.clients.always_allowed(), AlwaysAllowed(paths.to_vec()));
         let folder = "apiserver.local.config/certificates".into();

@@ -18,11 +18,11 @@ impl FlagTable for UpstreamFlags {
 const LOG: &str = "`--log.level` and `--log.format` choose what is logged, to standard error";
 const HTTP2: &str = "HTTP/1.1 is spoken";
 const AUDIT: &str = "there is no audit log; metrics count requests and refusals";
-const CLUSTER: &str = "the Kubernetes API is not asked; `--without-cluster` serves without it";
+const WATCHES: &str = "objects are watched, not listed with each question";
 const PROFILING: &str = "there are no profiles of a Go runtime";
 
 #[rustfmt::skip]
-const FLAGS: [FlagRow; 60] = [
+const FLAGS: [FlagRow; 51] = [
     ("add-dir-header", false, Noted(LOG)),
     ("alsologtostderr", false, Noted(LOG)),
     ("audit-log-batch-buffer-size", true, Refused(AUDIT)),
@@ -45,23 +45,14 @@ const FLAGS: [FlagRow; 60] = [
     ("audit-webhook-config-file", true, Refused(AUDIT)),
     ("audit-webhook-initial-backoff", true, Refused(AUDIT)),
     ("audit-webhook-mode", true, Refused(AUDIT)),
-    ("authentication-kubeconfig", true, Refused(CLUSTER)),
-    ("authentication-skip-lookup", false, Noted("authorities come from files; nothing is looked up")),
-    ("authentication-token-webhook-cache-ttl", true, Noted("no token is accepted, so none is kept")),
-    ("authentication-tolerate-lookup-failure", false, Noted("authorities come from files; nothing is looked up")),
-    ("authorization-kubeconfig", true, Refused(CLUSTER)),
-    ("authorization-webhook-cache-authorized-ttl", true, Noted("nobody else is asked for permission")),
-    ("authorization-webhook-cache-unauthorized-ttl", true, Noted("nobody else is asked for permission")),
-    ("client-burst", true, Noted("the Kubernetes API is not asked")),
-    ("client-qps", true, Noted("the Kubernetes API is not asked")),
+    ("client-burst", true, Noted(WATCHES)),
+    ("client-qps", true, Noted(WATCHES)),
     ("contention-profiling", false, Noted(PROFILING)),
     ("debug-socket-path", true, Refused(PROFILING)),
     ("disable-http2", false, Noted(HTTP2)),
     ("disable-http2-serving", false, Noted(HTTP2)),
-    ("discovery-interval", true, Noted("the resources are those of Kubernetes itself")),
     ("enable-priority-and-fairness", false, Noted("at most 256 requests are served at once")),
     ("http2-max-streams-per-connection", true, Noted(HTTP2)),
-    ("lister-kubeconfig", true, Refused(CLUSTER)),
     ("log-backtrace-at", true, Noted(LOG)),
     ("log-dir", true, Refused(LOG)),
     ("log-file", true, Refused(LOG)),

@@ -65,13 +65,8 @@ pub(super) async fn wire(
     client.check().await.context("the source cannot be asked")?;
     let source = RemoteSource::new(client, settings.ages).with_metrics(SourceMetrics::register(&registry)?);
     let source: Arc<dyn MetricsSource> = Arc::new(source);
-    let access = Access::of(&args, address, &source, &clock)?;
-    let asks_for_certificate = access.asks_for_certificate();
-    let tls = args.serving.certificate().open(args.serving.tls(asks_for_certificate)?)?;
-    for (number, authority) in access.watched.into_iter().enumerate() {
-        let name = if number == 0 { "authority" } else { "second authority" };
-        group.add(name, Stage::Control, |token| ended(authority.watch(token)));
-    }
+    let access = Access::of(&args, address, &source, &clock, group).await?;
+    let tls = args.serving.certificate().open(args.serving.tls(access.asks_for_certificate)?)?;
     let backends = Backends { source, mapper: access.mapper, lister: access.lister, freshen: None, clock };
     let api = MetricsApi::new(config, settings, backends).with_metrics(ApiMetrics::register(&registry)?);
     let api = Arc::new(api);
