@@ -2,7 +2,7 @@
 //!
 //! - [`ServingCertificate`], [`TlsSettings`]: what is shown to clients, from files that reload.
 //! - [`serve`]: accepts connections until shutdown. [`ServeOptions`]: its bounds.
-//! - [`operations`]: health, metrics and version of the process.
+//! - [`operations()`]: health, metrics and version of the process.
 //!
 //! Rule: a handshake only proves that the key belongs to the certificate; whose certificate counts is decided for
 //! each request, by what is trusted then.

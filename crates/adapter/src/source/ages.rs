@@ -1,6 +1,6 @@
 //! Which sample an element goes back to.
 //!
-//! - [`Ages`]: the newest time that fits an element.
+//! - [`InputAges`]: the newest time that fits an element.
 //!
 //! An aggregation keeps some labels of its inputs and changes none, so that an input fits an element where no label
 //! contradicts; the metric name does not count.
