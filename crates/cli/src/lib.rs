@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{Outcome, adapter, asr, check, completion, load, model, server, test, tsdb, up};
+use crate::commands::{Outcome, adapter, asr, check, completion, load, model, query, server, test, tsdb, up};
 use crate::logging::{LogFormat, LogLevel};
 use crate::printer::{ColorChoice, Printer};
 
@@ -81,6 +81,8 @@ enum Command {
     Model(model::ModelCommand),
     #[command(subcommand)]
     Check(check::CheckCommand),
+    #[command(subcommand)]
+    Query(query::QueryCommand),
     #[command(subcommand)]
     Test(test::TestCommand),
     /// Completion of command lines for a shell.
@@ -137,7 +139,8 @@ fn execute(command: Command, printer: Printer) -> Result<Outcome> {
             Command::Load(args) => load::run(*args, printer).await,
             Command::Asr(args) => asr::run(*args, printer).await,
             Command::Model(command) => model::run(command, printer).await,
-            Command::Check(command) => check::run(&command, printer),
+            Command::Check(command) => check::run(&command, printer).await,
+            Command::Query(command) => query::run(&command, printer).await,
             Command::Test(command) => test::run(&command, printer),
             Command::Completion(args) => completion::run(&args, Cli::command(), printer),
             Command::Tsdb(command) => tsdb::run(&command, printer),

@@ -219,7 +219,7 @@ impl ScrapeLoop {
                 tracing::warn!(%scrape_pool, %scrape_target, error = last_error, "target cannot be scraped");
             }
             (TargetHealth::Down, TargetHealth::Up) => {
-                tracing::info!(%scrape_pool, %scrape_target, "target is scraped again");
+                tracing::warn!(%scrape_pool, %scrape_target, "target is scraped again");
             }
             _ => {}
         }

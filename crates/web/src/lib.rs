@@ -6,7 +6,7 @@
 //! - `api`: one module for each group of endpoints; `params`: parameters, `json`: answers, `error`: refusals.
 //! - `pages`: what people see, rendered here.
 //! - `gate`: how many queries run and wait.
-//! - [`serve`]: a listener with its shutdown.
+//! - [`serve`]: a listener with its shutdown. [`Protection`]: TLS and users, as `web.config.file` says.
 //!
 //! ```text
 //! request ─▶ params ─▶ gate (a bound) ─▶ spawn_blocking ─▶ engine, storage ─▶ json
@@ -27,6 +27,7 @@ mod notifications;
 mod pages;
 mod params;
 mod parts;
+mod protection;
 mod seams;
 mod server;
 
@@ -40,6 +41,7 @@ pub use notifications::{MAX_NOTIFICATIONS, Notification, Notifications};
 pub use parts::{
     ApiOptions, BuildInfo, DEFAULT_MAX_CONCURRENCY, DEFAULT_READ_SAMPLE_LIMIT, MAX_QUEUED_QUERIES, Parts, Readiness,
 };
+pub use protection::{ClientAuth, Protection, TlsServerConfig, WebConfig, WebConfigError};
 pub use seams::{
     ActionError, Alertmanagers, BoxFuture, Cardinality, Count, DiskStatus, HeadStatus, Lifecycle, ReplayStatus,
     RuntimeInfo, ServerStatus, StorageAdmin, StorageStatus,

@@ -13,12 +13,15 @@ use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
+
+use crate::protection::Protection;
 
 /// Connections at once, as upstream's `--web.max-connections`.
 const MAX_CONNECTIONS: usize = 512;
@@ -28,6 +31,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A request's head, and a connection's read buffer. Queries in a URL reach some 16 kB.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After an error of `accept` (no file descriptors, mostly) a pause, so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -50,8 +56,15 @@ impl Default for ServeOptions {
 }
 
 /// Serves until shutdown, and returns when the last request was answered or cut and every connection is
-/// closed. Dropping the future cuts what is left.
-pub async fn serve(listener: TcpListener, router: Router, options: ServeOptions, shutdown: CancellationToken) {
+/// closed. Dropping the future cuts what is left. Connections speak TLS as the `protection` says; its users are
+/// asked for by the router that it protects.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    protection: Option<Protection>,
+    options: ServeOptions,
+    shutdown: CancellationToken,
+) {
     let permits = Arc::new(Semaphore::new(options.max_connections.max(1)));
     let mut open = JoinSet::new();
     loop {
@@ -63,9 +76,9 @@ pub async fn serve(listener: TcpListener, router: Router, options: ServeOptions,
         };
         match accepted {
             Ok((stream, permit)) => {
-                let (router, shutdown) = (router.clone(), shutdown.clone());
+                let (router, shutdown, protection) = (router.clone(), shutdown.clone(), protection.clone());
                 open.spawn(async move {
-                    connection(stream, router, options.read_timeout, shutdown).await;
+                    protected(stream, router, protection, options.read_timeout, shutdown).await;
                     drop(permit);
                 });
             }
@@ -96,7 +109,35 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<
     Ok((stream, permit))
 }
 
-async fn connection(stream: TcpStream, router: Router, read_timeout: Duration, shutdown: CancellationToken) {
+/// Shakes hands, where the protection asks for it, and then serves.
+async fn protected(
+    stream: TcpStream,
+    router: Router,
+    protection: Option<Protection>,
+    read_timeout: Duration,
+    shutdown: CancellationToken,
+) {
+    let acceptor = match &protection {
+        Some(protection) => protection.acceptor().await,
+        None => None,
+    };
+    let Some(acceptor) = acceptor else { return connection(stream, router, read_timeout, shutdown).await };
+    tokio::select! {
+        shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => match shaken {
+            Ok(Ok(stream)) => connection(stream, router, read_timeout, shutdown).await,
+            Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "TLS handshake failed"),
+            Err(_elapsed) => tracing::debug!("TLS handshake took too long"),
+        },
+        () = shutdown.cancelled() => {}
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    read_timeout: Duration,
+    shutdown: CancellationToken,
+) {
     let answer = move |request: Request<hyper::body::Incoming>| {
         let mut router = router.clone();
         // A router is always ready to be called.

@@ -1,4 +1,5 @@
 mod pages;
+mod reference;
 mod remote;
 mod server;
 
@@ -372,6 +373,7 @@ async fn server_finishes_its_requests_after_shutdown() {
     let server = serve(
         listener,
         Fixture::with(|parts| parts.queryable = Arc::new(slow)).router,
+        None,
         crate::ServeOptions::default(),
         shutdown.clone(),
     );

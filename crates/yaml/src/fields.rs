@@ -74,17 +74,20 @@ impl<'n> Fields<'n, '_> {
     /// The node of a key, undecoded; null included. Counts as asked for.
     pub fn raw(&mut self, key: &'static str) -> Option<&'n Node> {
         self.asked.push(key);
+        self.report.note_key(key, None);
         self.entries.iter().find(|entry| &*entry.key.text == key).map(|entry| &entry.value)
     }
 
     /// Takes keys that have no effect here, whatever their values.
     pub fn ignore(&mut self, keys: &[&'static str]) {
+        keys.iter().for_each(|key| self.report.note_key(key, None));
         self.asked.extend_from_slice(keys);
     }
 
     /// Refuses a key that is known but not supported, with the reason.
     pub fn unsupported(&mut self, key: &'static str, reason: &str) {
         self.asked.push(key);
+        self.report.note_key(key, Some(reason));
         if let Some(entry) = self.entries.iter().find(|entry| &*entry.key.text == key) {
             let position = entry.key.position;
             self.report.within_key(key, |report| report.error_at(position, format!("not supported: {reason}")));

@@ -49,7 +49,7 @@ pub use fields::{Fields, mapping};
 pub use node::{Entry, Key, Kind, Node, Position, Scalar, Style};
 pub use parser::{Document, MAX_BYTES, MAX_DEPTH, MAX_NODES};
 pub use relabel::{relabel_config, relabel_configs};
-pub use report::Report;
+pub use report::{KnownKey, Report};
 pub use size::{SizeError, parse_size};
 pub use suggest::nearest;
 
@@ -72,6 +72,20 @@ pub fn parse(source_name: &str, text: &str) -> Result<Document, Errors> {
 pub fn parse_all(source_name: &str, text: &str) -> Result<Vec<Document>, Errors> {
     let (documents, errors) = parser::several(source_name, text)?;
     if errors.is_empty() { Ok(documents) } else { Err(Errors::new(source_name, errors)) }
+}
+
+/// The keys that a decoder asks for on its way through a text, right or wrong, with what is wrong.
+///
+/// For references of what can be configured: the more keys the text has, the deeper the decoder goes.
+pub fn known_keys<T>(
+    source_name: &str,
+    text: &str,
+    decoder: impl FnOnce(&Node, &mut Report) -> Option<T>,
+) -> (Vec<KnownKey>, Option<Errors>) {
+    match parser::single(source_name, text) {
+        Ok((document, errors)) => report::run_noting_keys(&document, errors, decoder),
+        Err(errors) => (Vec::new(), Some(errors)),
+    }
 }
 
 /// Parses a text that holds one document and decodes it.

@@ -10,11 +10,24 @@ use crate::parser::Document;
 /// More errors are counted in nobody's favour: the file is refused anyway.
 const MAX_ERRORS: usize = 1_000;
 
+/// A key that a decoder asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownKey {
+    /// Where the mapping is: `scrape_configs[0]`.
+    pub path: String,
+    /// The key.
+    pub key: &'static str,
+    /// Why it is refused, if it is.
+    pub refused: Option<String>,
+}
+
 /// Collects what is wrong, with position and path.
 #[derive(Debug)]
 pub struct Report {
     errors: Vec<Error>,
     path: String,
+    /// Only where somebody wants to know them.
+    keys: Option<Vec<KnownKey>>,
 }
 
 impl Report {
@@ -33,6 +46,13 @@ impl Report {
     /// Says what was expected instead of the node, and that it is something else.
     pub fn expected(&mut self, node: &Node, what: &str) {
         self.error(node, format!("expected {what}, found {}", node.describe()));
+    }
+
+    /// Notes that a decoder asked for a key.
+    pub(crate) fn note_key(&mut self, key: &'static str, refused: Option<&str>) {
+        if let Some(keys) = &mut self.keys {
+            keys.push(KnownKey { path: self.path.clone(), key, refused: refused.map(str::to_owned) });
+        }
     }
 
     /// Number of errors so far; a decoder that compares two counts knows whether its parts were right.
@@ -66,7 +86,7 @@ pub(crate) fn run<T>(
     errors: Vec<Error>,
     decoder: impl FnOnce(&Node, &mut Report) -> Option<T>,
 ) -> Result<T, Errors> {
-    let mut report = Report { errors, path: String::new() };
+    let mut report = Report { errors, path: String::new(), keys: None };
     let value = decoder(document.root(), &mut report);
     if value.is_none() && report.errors.is_empty() {
         report.error(document.root(), "not a valid document");
@@ -75,4 +95,16 @@ pub(crate) fn run<T>(
         Some(value) if report.errors.is_empty() => Ok(value),
         _ => Err(Errors::new(document.source_name(), report.errors)),
     }
+}
+
+/// As [`run`], for the keys.
+pub(crate) fn run_noting_keys<T>(
+    document: &Document,
+    errors: Vec<Error>,
+    decoder: impl FnOnce(&Node, &mut Report) -> Option<T>,
+) -> (Vec<KnownKey>, Option<Errors>) {
+    let mut report = Report { errors, path: String::new(), keys: Some(Vec::new()) };
+    decoder(document.root(), &mut report);
+    let errors = (!report.errors.is_empty()).then(|| Errors::new(document.source_name(), report.errors));
+    (report.keys.unwrap_or_default(), errors)
 }

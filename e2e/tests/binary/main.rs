@@ -7,6 +7,8 @@
 //! - `server_peers`: the server among Debian's Prometheus and Alertmanager.
 //! - `differential`: the same data and questions to Debian's Prometheus and to us.
 //! - `adapter`: the metrics API as a server of its own, before Debian's Prometheus.
+//! - `commands`: those that ask a running server, and a protected one.
+//! - `browser`: the pages in Chromium.
 //! - `limits`: memory under a hostile query and a burst of series.
 //! - `bad_input`: clear errors, nothing lost.
 //!
@@ -15,6 +17,8 @@
 
 mod adapter;
 mod bad_input;
+mod browser;
+mod commands;
 mod differential;
 mod failures;
 mod limits;

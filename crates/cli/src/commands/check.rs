@@ -9,7 +9,8 @@ use clap::{Args, Subcommand};
 use hpa::manifest::HorizontalPodAutoscaler;
 
 use super::lint::{LintArgs, lint_hpa, mapping_queries, report};
-use super::{Outcome, check_rules};
+use super::query::Target;
+use super::{Outcome, check_metrics, check_rules, check_server};
 use crate::config::ConfigSource;
 use crate::printer::Printer;
 
@@ -25,6 +26,18 @@ pub enum CheckCommand {
     /// Check a prometheus.yml with the rule files and scrape files that it names, as `server` does.
     #[command(after_help = "Example:\n  crescendo check config prometheus.yml")]
     Config(ConfigArgs),
+    /// Check a page of metrics from stdin, by the rules of its format and of good names.
+    #[command(after_help = check_metrics::HELP)]
+    Metrics(check_metrics::MetricsArgs),
+    /// Check files for `--web.config.file`: TLS and users of a listener.
+    #[command(after_help = check_server::WEB_CONFIG_HELP)]
+    WebConfig(check_server::WebConfigArgs),
+    /// Ask a server whether it is healthy.
+    #[command(after_help = check_server::HEALTHY_HELP)]
+    Healthy(Target),
+    /// Ask a server whether it answers queries.
+    #[command(after_help = check_server::READY_HELP)]
+    Ready(Target),
 }
 
 /// Arguments of `check config`.
@@ -53,11 +66,15 @@ pub struct HpaArgs {
 /// # Errors
 ///
 /// A file cannot be read. A file that is wrong is no error but an outcome.
-pub fn run(command: &CheckCommand, printer: Printer) -> Result<Outcome> {
+pub async fn run(command: &CheckCommand, printer: Printer) -> Result<Outcome> {
     match command {
         CheckCommand::Hpa(args) => check_hpa(args, printer),
         CheckCommand::Rules(args) => check_rules::run(args, printer),
         CheckCommand::Config(args) => check_config(args, printer),
+        CheckCommand::Metrics(args) => check_metrics::run(args, printer),
+        CheckCommand::WebConfig(args) => check_server::check_web_config(args, printer),
+        CheckCommand::Healthy(target) => check_server::ask(target, "healthy", printer).await,
+        CheckCommand::Ready(target) => check_server::ask(target, "ready", printer).await,
     }
 }
 
@@ -65,7 +82,7 @@ fn check_config(args: &ConfigArgs, printer: Printer) -> Result<Outcome> {
     let mut outcome = Outcome::Fine;
     for path in &args.files {
         std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let source = ConfigSource { path: path.clone(), features: promql::Features::DEFAULT };
+        let source = ConfigSource::new(path.clone());
         match source.load() {
             Ok(config) => {
                 for note in &config.notes {

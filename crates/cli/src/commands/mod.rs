@@ -5,12 +5,15 @@
 pub mod adapter;
 pub mod asr;
 pub mod check;
+pub mod check_metrics;
 pub mod check_rules;
+pub mod check_server;
 pub mod completion;
 pub mod lint;
 pub mod load;
 pub mod model;
 mod other_flags;
+pub mod query;
 pub mod rule_files;
 pub mod server;
 pub mod test;

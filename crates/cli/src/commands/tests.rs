@@ -1,5 +1,7 @@
 //! The reference of metrics against what is declared.
 
+mod reference;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -38,6 +38,8 @@ use scrape::JobConfig;
 pub use self::files::Patterns;
 pub use self::global::Global;
 pub use self::metrics::ConfigMetrics;
+#[cfg(test)]
+pub(crate) use self::root::known_keys;
 pub use self::storage::StorageConfig;
 
 /// Where a configuration is, and how its expressions are read.
@@ -47,6 +49,16 @@ pub struct ConfigSource {
     pub path: PathBuf,
     /// Switches of the query language.
     pub features: Features,
+    /// Whether jobs store `scrape_body_size_bytes` and the like unless told otherwise.
+    pub extra_scrape_metrics: bool,
+}
+
+impl ConfigSource {
+    /// A file that is read with the defaults.
+    #[must_use]
+    pub const fn new(path: PathBuf) -> Self {
+        Self { path, features: Features::DEFAULT, extra_scrape_metrics: false }
+    }
 }
 
 /// A configuration whose every part was checked.
@@ -135,6 +147,7 @@ impl ConfigSource {
     pub fn load(&self) -> Result<ServerConfig, ConfigErrors> {
         let mut errors = Vec::new();
         let mut config = ServerConfig::default();
+        config.global.scrape.extra_scrape_metrics = self.extra_scrape_metrics;
         let mut names = BTreeSet::new();
         let folder = folder_of(&self.path);
         let name = self.path.display().to_string();

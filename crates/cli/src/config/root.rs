@@ -26,24 +26,45 @@ pub(super) fn read(
     names: &mut BTreeSet<String>,
     config: &mut ServerConfig,
 ) -> Result<(), Errors> {
-    yaml::decode(name, text, |node, report| {
-        yaml::mapping(node, report, |fields| {
-            let variable = |name: &str| std::env::var(name).ok();
-            let found = fields.optional("global", |node, report| global(node, report, &variable));
-            config.global = found.unwrap_or_default();
-            config.patterns.rule_files = patterns(fields, "rule_files", folder);
-            config.patterns.scrape_files = patterns(fields, "scrape_config_files", folder);
-            config.jobs = jobs(fields, &config.global.scrape, folder, names);
-            config.storage = fields.or("storage", storage, config.storage);
-            let kubernetes = |node: &Node, report: &mut Report| kubernetes_sd(node, report, folder);
-            let others = [OtherKind { key: kubernetes::targets::KEY, decode: &kubernetes }];
-            let context = DecodeContext { directory: folder, others: &others };
-            let alerting = fields.optional("alerting", |node, report| alerting_config(node, report, &context));
-            config.alerting = alerting.unwrap_or_default();
-            config.remote_write = remote_write_configs(fields, folder);
-            other_sections(fields, name, &mut config.notes);
-            Some(())
-        })
+    yaml::decode(name, text, |node, report| root(node, report, (name, folder), names, config))
+}
+
+/// The keys of the configuration file that are read on the way through a text, and what is wrong with it.
+#[cfg(test)]
+pub(crate) fn known_keys(text: &str) -> (Vec<yaml::KnownKey>, Option<Errors>) {
+    let (mut names, mut config) = (BTreeSet::new(), ServerConfig::default());
+    let place = ("prometheus.yml", Path::new(""));
+    yaml::known_keys(place.0, text, |node, report| root(node, report, place, &mut names, &mut config))
+}
+
+fn root(
+    node: &Node,
+    report: &mut Report,
+    (name, folder): (&str, &Path),
+    names: &mut BTreeSet<String>,
+    config: &mut ServerConfig,
+) -> Option<()> {
+    yaml::mapping(node, report, |fields| {
+        let variable = |name: &str| std::env::var(name).ok();
+        let found = fields.optional("global", |node, report| global(node, report, &variable));
+        let extra = config.global.scrape.extra_scrape_metrics;
+        config.global = found.unwrap_or_default();
+        let is_said = |node: &Node| node.get("extra_scrape_metrics").is_some();
+        if extra && !fields.node().get("global").is_some_and(is_said) {
+            config.global.scrape.extra_scrape_metrics = true;
+        }
+        config.patterns.rule_files = patterns(fields, "rule_files", folder);
+        config.patterns.scrape_files = patterns(fields, "scrape_config_files", folder);
+        config.jobs = jobs(fields, &config.global.scrape, folder, names);
+        config.storage = fields.or("storage", storage, config.storage);
+        let kubernetes = |node: &Node, report: &mut Report| kubernetes_sd(node, report, folder);
+        let others = [OtherKind { key: kubernetes::targets::KEY, decode: &kubernetes }];
+        let context = DecodeContext { directory: folder, others: &others };
+        let alerting = fields.optional("alerting", |node, report| alerting_config(node, report, &context));
+        config.alerting = alerting.unwrap_or_default();
+        config.remote_write = remote_write_configs(fields, folder);
+        other_sections(fields, name, &mut config.notes);
+        Some(())
     })
 }
 

@@ -10,7 +10,7 @@ fn load(folder: &Path, files: &[(&str, &str)]) -> Result<ServerConfig, String> {
     for (name, text) in files {
         std::fs::write(folder.join(name), text).unwrap();
     }
-    let source = ConfigSource { path: folder.join("prometheus.yml"), features: Features::DEFAULT };
+    let source = ConfigSource::new(folder.join("prometheus.yml"));
     let prefix = format!("{}/", folder.display());
     source.load().map_err(|errors| errors.to_string().replace(&prefix, ""))
 }
@@ -82,7 +82,7 @@ fn fingerprint_follows_content_and_names() {
     let folder = tempfile::tempdir().unwrap();
     let root = "rule_files: ['*.rules']\n";
     let config = load(folder.path(), &[("prometheus.yml", root), ("a.rules", "")]).unwrap();
-    let source = ConfigSource { path: folder.path().join("prometheus.yml"), features: Features::DEFAULT };
+    let source = ConfigSource::new(folder.path().join("prometheus.yml"));
     let mut seen = vec![source.fingerprint(&config.patterns)];
     assert_eq!(config.fingerprint, seen[0]);
     let changes: [(&str, &str); 3] = [("a.rules", "groups: []"), ("b.rules", "groups: []"), ("prometheus.yml", "")];
@@ -105,4 +105,20 @@ fn targets_of_a_cluster_are_read_and_wrong_ones_refused_by_key() {
     let bad = job("{role: pots}");
     let error = load(folder.path(), &[("prometheus.yml", &bad)]).unwrap_err();
     assert!(error.contains("kubernetes_sd_configs[0].role: expected one of `pod`"), "{error}");
+}
+
+#[test]
+fn extra_metrics_of_scrapes_are_a_default_that_the_file_may_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let stored = |text: &str| {
+        std::fs::write(folder.path().join("prometheus.yml"), text).unwrap();
+        let source =
+            ConfigSource { extra_scrape_metrics: true, ..ConfigSource::new(folder.path().join("prometheus.yml")) };
+        let config = source.load().unwrap();
+        config.jobs.iter().map(|job| job.config.extra_scrape_metrics).collect::<Vec<_>>()
+    };
+    let jobs = "scrape_configs: [{job_name: a}, {job_name: b, extra_scrape_metrics: false}]\n";
+    assert_eq!(stored(jobs), [true, false]);
+    assert_eq!(stored(&format!("global: {{scrape_interval: 5s}}\n{jobs}")), [true, false]);
+    assert_eq!(stored(&format!("global: {{extra_scrape_metrics: false}}\n{jobs}")), [false, false]);
 }

@@ -50,7 +50,7 @@ async fn target_that_starts_or_ceases_to_fail_is_logged_once() {
             " WARN scrape::scrape_loop: target cannot be scraped {place} \
              error=\"server returned HTTP status 500 Internal Server Error\""
         ),
-        format!(" INFO scrape::scrape_loop: target is scraped again {place}"),
+        format!(" WARN scrape::scrape_loop: target is scraped again {place}"),
     ];
     assert_eq!(of_us, expected);
 }

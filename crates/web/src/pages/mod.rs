@@ -64,7 +64,16 @@ fn refusal(frame: &Frame, title: &str, path: &str, error: &ApiError) -> Response
 
 /// How long ago something was, as people say it.
 fn ago(now: Timestamp, at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now.since(at))))
+    at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", whole(now.since(at))))
+}
+
+/// How long something is ago: nobody needs its milliseconds where it is seconds.
+fn whole(duration: Duration) -> String {
+    match duration.as_millis() {
+        ms @ 0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{} s", duration.as_secs()),
+        _ => span(duration),
+    }
 }
 
 /// A duration as people say it, with some three digits.
@@ -101,6 +110,9 @@ mod tests {
     fn durations_are_told_as_people_say_them() {
         for (ms, text) in [(0.25, "250 µs"), (1.5, "1.500 ms"), (2_000.0, "2.000 s"), (61_000.0, "1m 1s")] {
             assert_eq!(span(Duration::from_secs_f64(ms / 1000.0)), text);
+        }
+        for (ms, text) in [(0, "0 ms"), (104, "104 ms"), (12_924, "12 s"), (61_000, "1m 1s")] {
+            assert_eq!(whole(Duration::from_millis(ms)), text);
         }
         assert_eq!(span(Duration::from_secs(7_261)), "2h 1m");
         assert_eq!(span(Duration::from_secs(200_000)), "2d 7h");

@@ -67,6 +67,9 @@ pub(super) struct WebArgs {
     /// Address of the API and the pages; may be given several times.
     #[arg(long = "web.listen-address", default_value = "0.0.0.0:9090")]
     pub(super) listen_address: Vec<String>,
+    /// TLS and users of the listener: the file of Prometheus' programs.
+    #[arg(id = "web.config.file", long = "web.config.file", value_name = "FILE")]
+    pub(super) config_file: Option<PathBuf>,
     /// How long a connection may be silent.
     #[arg(long = "web.read-timeout", default_value = "5m", value_parser = parse_duration)]
     pub(super) read_timeout: Duration,
@@ -211,6 +214,11 @@ impl ServerArgs {
         })
     }
 
+    /// Whether a feature was asked for.
+    pub(super) fn has_feature(&self, name: &str) -> bool {
+        self.features.iter().any(|feature| feature == name)
+    }
+
     /// The prefix of all paths: as given, else the path of the external URL.
     fn route_prefix(&self) -> Result<String> {
         let url = &self.web.external_url;
@@ -225,9 +233,9 @@ impl ServerArgs {
 
     /// Where people reach the server: as given, else an address that was bound.
     #[must_use]
-    pub(super) fn external_url(&self, bound: std::net::SocketAddr) -> String {
+    pub(super) fn external_url(&self, bound: std::net::SocketAddr, scheme: &str) -> String {
         if self.web.external_url.is_empty() {
-            format!("http://{bound}")
+            format!("{scheme}://{bound}")
         } else {
             self.web.external_url.trim_end_matches('/').to_owned()
         }

@@ -8,7 +8,7 @@
 //! first scrape.
 
 mod args;
-mod other_flags;
+pub(super) mod other_flags;
 mod reload;
 mod status;
 mod wiring;
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
+use web::Protection;
 
 pub use self::args::ServerArgs;
 use super::Outcome;
@@ -37,16 +38,24 @@ const STOP_TIMEOUTS: StopTimeouts = StopTimeouts { requests: Duration::from_secs
 /// failed.
 pub async fn run(args: ServerArgs, printer: Printer) -> Result<Outcome> {
     let flags = args.check()?;
-    let source = ConfigSource { path: args.config_file.clone(), features: flags.features };
+    let source = ConfigSource {
+        features: flags.features,
+        extra_scrape_metrics: args.has_feature("extra-scrape-metrics"),
+        ..ConfigSource::new(args.config_file.clone())
+    };
     let loading = source.clone();
     let config = tokio::task::spawn_blocking(move || loading.load()).await.context("the load ended early")?;
     let config = config.context("the configuration is wrong")?;
+    let protection = args.web.config_file.as_deref().map(Protection::open).transpose();
+    let protection = protection.context("`--web.config.file` cannot be used")?;
     let listeners = listen::bind_all(&args.web.listen_address, "--web.listen-address").await?;
     let mut group = RunGroup::new(STOP_TIMEOUTS);
     let quit = CancellationToken::new();
-    let addresses = wiring::wire(args, flags, source, config, listeners, quit.clone(), &mut group).await?;
+    let scheme = if protection.as_ref().is_some_and(Protection::speaks_tls) { "https" } else { "http" };
+    let edge = wiring::Edge { listeners, protection, scheme };
+    let addresses = wiring::wire(args, flags, source, config, edge, quit.clone(), &mut group).await?;
     for address in addresses {
-        printer.say(&format!("Crescendo is ready: http://{address}/"));
+        printer.say(&format!("Crescendo is ready: {scheme}://{address}/"));
     }
     group
         .run(|| async {

@@ -12,7 +12,7 @@ use crate::commands::other_flags::{FlagRow, FlagTable, OtherFlags};
 
 const BLOCKS: &str = "our storage has no blocks of two hours; it seals and merges by itself";
 const GO: &str = "there is no Go runtime here";
-const AGENT: &str = "there is no agent mode, and samples are not sent to other storages";
+const AGENT: &str = "there is no agent mode";
 const CONSOLES: &str = "console templates are not served";
 const OTLP: &str = "the OTLP receiver is not served; use remote write";
 
@@ -78,7 +78,7 @@ const FEATURES: [(&str, Fate); 24] = [
     ("delayed-compaction", Noted(BLOCKS)),
     ("expand-external-labels", Noted("it is the default since 3.0, and here")),
     ("exemplar-storage", Noted("exemplars are kept as `storage.exemplars` says")),
-    ("extra-scrape-metrics", Refused("set `extra_scrape_metrics: true` in the section `global` of the configuration")),
+    ("extra-scrape-metrics", Noted("it is the default of `extra_scrape_metrics` in the section `global`")),
     ("memory-snapshot-on-shutdown", Noted("a restart takes less than a second without one")),
     ("metadata-wal-records", Refused("metadata are kept in memory only")),
     ("native-histograms", Noted("targets are asked for native histograms where `scrape_native_histograms` says so")),
@@ -95,6 +95,19 @@ const FEATURES: [(&str, Fate); 24] = [
     ("use-uncached-io", Noted(BLOCKS)),
     ("xor2-encoding", Noted("our storage has codecs of its own")),
 ];
+
+/// The flags and the features with what becomes of them, for the reference.
+#[cfg(test)]
+pub(in crate::commands) fn tables() -> [Vec<(&'static str, String)>; 2] {
+    let told = |fate: Fate| match fate {
+        Noted(why) => format!("taken: {why}"),
+        Refused(why) => format!("refused: {why}"),
+    };
+    [
+        FLAGS.iter().map(|(name, _, fate)| (*name, told(*fate))).collect(),
+        FEATURES.iter().map(|(name, fate)| (*name, told(*fate))).collect(),
+    ]
+}
 
 /// Says what becomes of a feature that is not one of the query language.
 ///
@@ -129,10 +142,7 @@ mod tests {
     fn known_flags_are_taken_or_refused_by_name() {
         given(&["--storage.tsdb.min-block-duration=2h", "--auto-gomaxprocs"]).check().unwrap();
         let error = given(&["--agent"]).check().unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "flag `--agent` is not supported: there is no agent mode, and samples are not sent to other storages"
-        );
+        assert_eq!(error, "flag `--agent` is not supported: there is no agent mode");
     }
 
     #[test]

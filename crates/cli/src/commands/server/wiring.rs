@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tsdb::TsdbOptions;
-use web::{ApiOptions, HostGuard, Notifications, Parts, Readiness, ServeOptions};
+use web::{ApiOptions, HostGuard, Notifications, Parts, Protection, Readiness, ServeOptions};
 
 use super::args::{Flags, ServerArgs};
 use super::reload::{Reloader, ReloaderParts};
@@ -45,22 +45,31 @@ pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(2);
 /// below the five seconds of a whole end.
 const NOTIFIER_DRAIN: Duration = Duration::from_secs(2);
 
+/// Where the server is reached, and what stands before it.
+pub(super) struct Edge {
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) protection: Option<Protection>,
+    /// `http` or `https`.
+    pub(super) scheme: &'static str,
+}
+
 /// Builds every component and gives it to the group. Returns the addresses.
 pub(super) async fn wire(
     args: ServerArgs,
     flags: Flags,
     source: ConfigSource,
     config: ServerConfig,
-    listeners: Vec<TcpListener>,
+    edge: Edge,
     quit: CancellationToken,
     group: &mut RunGroup,
 ) -> Result<Vec<SocketAddr>> {
+    let Edge { listeners, protection, scheme } = edge;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let registry = Registry::new();
     let memory = MemoryLimit::find(args.memory_limit);
     tracing::info!(bytes = memory.bytes, reason = memory.reason, "memory limit");
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
-    let external_url = args.external_url(addresses.first().copied().unwrap_or(([0, 0, 0, 0], 0).into()));
+    let external_url = args.external_url(addresses.first().copied().unwrap_or(([0, 0, 0, 0], 0).into()), scheme);
     let storage = storage_options(&args, &config, &memory);
     let retention = Retention { time: storage.retention_time, size: storage.retention_size };
     let scrape = ScrapeOptions { memory: memory.pool.clone(), ..ScrapeOptions::default() };
@@ -112,7 +121,7 @@ pub(super) async fn wire(
     }));
     let port = addresses.first().map(SocketAddr::port);
     api.options = ApiOptions { listen_port: port, ..api_options(&args, flags, external_url.clone()) };
-    let router = web::Api::new(api)?.router();
+    let api = web::Api::new(api)?;
 
     reloader.apply(config).await?;
     group.add("configuration", Stage::Control, |token| reloader.run(token));
@@ -123,19 +132,35 @@ pub(super) async fn wire(
         read_timeout: args.web.read_timeout,
         grace_period: Some(REQUEST_GRACE),
     };
-    let listeners = listeners.into_iter().zip(addresses.clone());
-    group.add("web", Stage::Ingress, |token| {
-        let each = listeners.map(move |(listener, address)| {
-            let router = match HostGuard::for_listener(address, &external_url) {
-                Some(guard) => guard.protect(router.clone()),
-                None => router.clone(),
-            };
-            web::serve(listener, router, options, token.clone())
-        });
-        let all: JoinSet<()> = each.collect();
-        ended(async { drop(all.join_all().await) })
-    });
+    let listeners = listeners.into_iter().zip(addresses.clone()).collect();
+    group
+        .add("web", Stage::Ingress, |token| ended(serve_all(listeners, api, protection, external_url, options, token)));
     Ok(addresses)
+}
+
+/// Serves each listener behind what protects it.
+async fn serve_all(
+    listeners: Vec<(TcpListener, SocketAddr)>,
+    api: web::Api,
+    protection: Option<Protection>,
+    external_url: String,
+    options: ServeOptions,
+    shutdown: CancellationToken,
+) {
+    let router = api.router();
+    let each = listeners.into_iter().map(|(listener, address)| {
+        let router = match HostGuard::for_listener(address, &external_url) {
+            Some(guard) => guard.protect(router.clone()),
+            None => router.clone(),
+        };
+        let router = match &protection {
+            Some(protection) => protection.protect(router),
+            None => router,
+        };
+        web::serve(listener, router, protection.clone(), options, shutdown.clone())
+    });
+    let all: JoinSet<()> = each.collect();
+    drop(all.join_all().await);
 }
 
 /// The Alertmanagers as the API shows them.

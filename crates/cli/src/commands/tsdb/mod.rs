@@ -89,7 +89,7 @@ impl Selection {
     }
 }
 
-fn instant(text: &str) -> Result<Timestamp, String> {
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite());
     // A float becomes the nearest whole number in the range.
     let unix = seconds.map(|seconds| Timestamp::from_unix_ms((seconds * 1000.0).round() as i64));

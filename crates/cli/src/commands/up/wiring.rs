@@ -140,7 +140,9 @@ pub(super) async fn wire(parts: Parts, group: &mut RunGroup) -> Result<Wired> {
         api.run(token).await;
         Ok(())
     });
-    group.add("web", Stage::Engine, |token| ended(web::serve(parts.web, router, web::ServeOptions::default(), token)));
+    group.add("web", Stage::Engine, |token| {
+        ended(web::serve(parts.web, router, None, web::ServeOptions::default(), token))
+    });
     Ok(Wired { web: web_address, asr: asr_address, status })
 }
 
