@@ -93,6 +93,7 @@ audio: ## Reference recordings with their texts, for accuracy tests.
 
 .PHONY: soak
 soak: binary model audio fuzz ## The long forms of the tests (hours); results belong into docs/soak.md.
+	CRESCENDO_SOAK=1 cargo test -p scrape --lib --locked -- crowd --nocapture
 	CRESCENDO_BINARY=$(BINARY) CRESCENDO_SOAK=1 cargo test -p e2e --locked -- --test-threads 1 --nocapture
 
 .PHONY: fuzz
