@@ -19,7 +19,9 @@ targets=${FUZZ_TARGET:-$(sed -n 's/.*Target { name: "\([a-z-]*\)".*/\1/p' fuzz/s
 for target in $targets; do
   mkdir -p "$folder/corpus/$target" "$folder/findings"
   echo "== $target, $seconds s"
-  FUZZ_TARGET=$target "$binary" "$folder/corpus/$target" -max_total_time="$seconds" -rss_limit_mb=1024 \
+  # The log's target writes and syncs folders: in memory it is a hundred times as fast.
+  FUZZ_TARGET=$target FUZZ_CORPUS=$folder/corpus/$target TMPDIR=${FUZZ_TMPDIR:-/dev/shm} \
+    "$binary" "$folder/corpus/$target" -max_total_time="$seconds" -rss_limit_mb=1024 \
     -max_len=4096 -timeout=20 -artifact_prefix="$folder/findings/$target-" -print_final_stats=1 2>&1 |
     grep -E '^(stat::|SUMMARY|==|artifact|thread|  (left|right))|ERROR|DONE|panicked' || exit 1
 done

@@ -4,6 +4,8 @@
 #![no_main]
 #![expect(clippy::panic, reason = "libFuzzer has no other way to end")]
 
+use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use fuzz::Target;
@@ -17,4 +19,16 @@ fn chosen() -> Target {
     fuzz::target(&name).unwrap_or_else(|| panic!("FUZZ_TARGET={name}: expected one of {names:?}"))
 }
 
-fuzz_target!(|data: &[u8]| (TARGET.get_or_init(chosen).run)(data));
+/// Puts the target's seeds into the folder that `FUZZ_CORPUS` names, before libFuzzer reads it.
+fn write_seeds() {
+    let Ok(folder) = std::env::var("FUZZ_CORPUS") else { return };
+    for (number, seed) in TARGET.get_or_init(chosen).seeds.iter().enumerate() {
+        let path = Path::new(&folder).join(format!("seed-{number}"));
+        fs::write(&path, seed).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+fuzz_target!(
+    init: write_seeds(),
+    |data: &[u8]| (TARGET.get_or_init(chosen).run)(data)
+);

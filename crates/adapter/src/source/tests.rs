@@ -142,7 +142,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(web::serve(listener, router, web::ServeOptions::default(), CancellationToken::new()));
+        tasks.spawn(web::serve(listener, router, None, web::ServeOptions::default(), CancellationToken::new()));
         Self { address, _tasks: tasks }
     }
 
