@@ -1,6 +1,6 @@
 //! `crescendo check metrics`: a page of metrics from stdin, by the rules that a scrape does not apply.
 //!
-//! - [`run`]: reads and judges. `Lints`: what is valid and yet not as names of metrics should be.
+//! - `run`: reads and judges. `Lints`: what is valid and yet not as names of metrics should be.
 //!
 //! Rule: what breaks the format or its rules is wrong (exit code 1); what only misleads people is a finding (3).
 

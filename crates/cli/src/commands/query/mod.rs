@@ -1,6 +1,6 @@
 //! `crescendo query`: ask a server, ours or any that speaks Prometheus' HTTP API.
 //!
-//! - [`instant`]: an expression at a time. [`range`]: over a range, as lines, JSON or a chart. `lists`: series and labels.
+//! - `instant`: an expression at a time. `range`: over a range, as lines, JSON or a chart. `lists`: series and labels.
 //! - [`Target`]: which server, and how it is reached.
 //!
 //! Rule: stdout is the answer, stderr what the server says about it; exit code 1 where nothing is found.
