@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
+use e2e::server::SOON;
+use e2e::wait;
 use serde_json::Value;
 
 use super::answer::is_alike;
@@ -194,32 +197,42 @@ pub(super) async fn compare(both: &Both) {
     let mut differences = Vec::new();
     let requests = requests();
     for (path, how) in &requests {
-        let [(our_status, mut ours), (their_status, mut theirs)] = ask(both, path).await.unwrap();
-        settle(&mut ours, "");
-        settle(&mut theirs, "");
-        let is_alike = our_status == their_status
-            && match how {
-                Equal => is_alike(&ours, &theirs),
-                Shape => shape_of(&ours) == shape_of(&theirs),
-                Common => other_values(&ours, &theirs).is_empty(),
-                Refusal => their_status != 200 && ours["errorType"] == theirs["errorType"],
-            };
-        if !is_alike {
-            let detail = match how {
-                Shape => {
-                    let (ours, theirs) = (shape_of(&ours), shape_of(&theirs));
-                    let only = |a: &BTreeMap<String, &'static str>, b: &BTreeMap<String, &'static str>| {
-                        let only = a.iter().filter(|(name, kind)| b.get(*name) != Some(*kind));
-                        only.map(|(name, kind)| format!("{name}: {kind}")).collect::<Vec<_>>()
-                    };
-                    format!("only ours {:?}\n    only theirs {:?}", only(&ours, &theirs), only(&theirs, &ours))
-                }
-                Common => other_values(&ours, &theirs).join("\n    "),
-                Equal | Refusal => format!("{ours}\n    {theirs}"),
-            };
-            differences.push(format!("{path}\n    {our_status} {their_status}\n    {detail}"));
+        // Targets and rules of the two are looked at in turn, not at once: what differs must become alike.
+        let alike = wait::until(path, SOON, || difference(both, path, *how), |found| found.is_none());
+        if let Err(error) = alike.await {
+            differences.push(format!("{error:#}"));
         }
     }
     assert!(differences.is_empty(), "{} of {} differ:\n{}", differences.len(), requests.len(), differences.join("\n"));
     println!("{} answers beside queries are alike", requests.len());
+}
+
+/// How the two answers differ now.
+async fn difference(both: &Both, path: &str, how: How) -> Result<Option<String>> {
+    let [(our_status, mut ours), (their_status, mut theirs)] = ask(both, path).await?;
+    settle(&mut ours, "");
+    settle(&mut theirs, "");
+    let is_alike = our_status == their_status
+        && match how {
+            Equal => is_alike(&ours, &theirs),
+            Shape => shape_of(&ours) == shape_of(&theirs),
+            Common => other_values(&ours, &theirs).is_empty(),
+            Refusal => their_status != 200 && ours["errorType"] == theirs["errorType"],
+        };
+    if is_alike {
+        return Ok(None);
+    }
+    let detail = match how {
+        Shape => {
+            let (ours, theirs) = (shape_of(&ours), shape_of(&theirs));
+            let only = |a: &BTreeMap<String, &'static str>, b: &BTreeMap<String, &'static str>| {
+                let only = a.iter().filter(|(name, kind)| b.get(*name) != Some(*kind));
+                only.map(|(name, kind)| format!("{name}: {kind}")).collect::<Vec<_>>()
+            };
+            format!("only ours {:?}\n    only theirs {:?}", only(&ours, &theirs), only(&theirs, &ours))
+        }
+        Common => other_values(&ours, &theirs).join("\n    "),
+        Equal | Refusal => format!("{ours}\n    {theirs}"),
+    };
+    Ok(Some(format!("{path}\n    {our_status} {their_status}\n    {detail}")))
 }
