@@ -210,7 +210,7 @@ impl Ingest {
             return Ok(pool.reservation());
         }
         let lines = match page.format {
-            PageFormat::Text(_) => bytes.iter().filter(|byte| **byte == b'\n').count(),
+            PageFormat::Text(_) => memchr::memchr_iter(b'\n', bytes).count(),
             PageFormat::Protobuf => bytes.len() / PROTOBUF_SAMPLE_BYTES,
         };
         let known = self.cache.len();
