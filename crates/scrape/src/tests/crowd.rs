@@ -55,28 +55,20 @@ async fn hostile_tenth_neither_delays_the_others_nor_takes_their_memory() {
     } else {
         Plan { healthy: 90, hostile: 10, interval: Duration::from_millis(250), rounds: 12 }
     };
-    // Others on the machine come and go: that all of three pairs were disturbed in their second half is no accident.
-    let mut in_time = false;
-    for _ in 0..3 {
-        let alone = run(Plan { hostile: 0, ..plan }).await;
-        let beside = run(plan).await;
-        println!(
-            "lateness p99 without the hostile targets {} ms, with them {} ms; pages held {} MiB at most; {:?}",
-            alone.p99(),
-            beside.p99(),
-            beside.peak >> 20,
-            beside.failures
-        );
-        assert!(beside.peak <= MAX_PAGES_BYTES, "{} bytes", beside.peak);
-        assert_eq!(beside.failures.values().sum::<usize>(), plan.hostile, "{:?}", beside.failures);
-        // What is off by less than a twentieth of the interval is the test machine's, not the hostile targets'.
-        let least = i64::try_from(plan.interval.as_millis()).unwrap() / 20;
-        in_time = beside.p99() <= 2 * alone.p99().max(least);
-        if in_time {
-            break;
-        }
-    }
-    assert!(in_time, "healthy targets are late beside hostile ones, three times in a row");
+    let alone = run(Plan { hostile: 0, ..plan }).await;
+    let beside = run(plan).await;
+    println!(
+        "lateness p99 without the hostile targets {} ms, with them {} ms; pages held {} MiB at most; {:?}",
+        alone.p99(),
+        beside.p99(),
+        beside.peak >> 20,
+        beside.failures
+    );
+    // What is off by less than a twentieth of the interval is the test machine's, not the hostile targets'.
+    let least = i64::try_from(plan.interval.as_millis()).unwrap() / 20;
+    assert!(beside.p99() <= 2 * alone.p99().max(least), "p99 {} ms, alone {} ms", beside.p99(), alone.p99());
+    assert!(beside.peak <= MAX_PAGES_BYTES, "{} bytes", beside.peak);
+    assert_eq!(beside.failures.values().sum::<usize>(), plan.hostile, "{:?}", beside.failures);
 }
 
 async fn run(plan: Plan) -> Run {
