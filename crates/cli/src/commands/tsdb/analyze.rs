@@ -1,6 +1,6 @@
 //! `crescendo tsdb analyze`: where the series come from, over everything that is stored.
 //!
-//! Rule: series are read one after the other; what is held is one number for each metric and each label.
+//! Rule: series are read one after the other; what is held is the distinct names, values and pairs, with a number each.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
-use storage::{Queryable, Samples, SelectHints};
 
 use super::super::Outcome;
 use super::list::table;
@@ -74,27 +73,11 @@ fn top(counts: impl Iterator<Item = (String, u64)>, limit: usize) -> Vec<(String
 /// Counts and prints.
 pub(super) fn run(args: &AnalyzeArgs, printer: Printer) -> Result<Outcome> {
     let tsdb = open(&args.folder)?;
-    let range = args.selection.range();
-    let querier = tsdb.querier(range)?;
     let mut counts = Counts::default();
-    let mut seen = HashSet::new();
-    let mut samples = Samples::default();
-    let selectors = args.selection.selectors();
-    for matchers in &selectors {
-        let mut set = querier.select(matchers, &SelectHints::default())?;
-        while let Some(series) = set.next() {
-            let series = series?;
-            // Only several selectors can name a series twice.
-            if selectors.len() > 1 && !seen.insert(series.labels().clone()) {
-                continue;
-            }
-            samples.clear();
-            series.read(range, &mut samples)?;
-            if !samples.is_empty() {
-                counts.add(series.labels(), samples.len() as u64);
-            }
-        }
-    }
+    args.selection.each(&tsdb, |labels, samples| {
+        counts.add(labels, samples.len() as u64);
+        Ok(())
+    })?;
     let stats = tsdb.stats();
     let lists = [
         ("series_by_metric", "Series by metric", top(counts.series_by_metric.into_iter(), args.limit)),

@@ -2,14 +2,13 @@
 //!
 //! Rule: one series at a time is in memory.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 use datamodel::Labels;
 use serde_json::{Map, Value, json};
-use storage::{Queryable, Samples, SelectHints};
+use storage::Samples;
 
 use super::super::Outcome;
 use super::{Selection, open};
@@ -37,27 +36,11 @@ pub struct DumpArgs {
 /// Prints samples.
 pub(super) fn run(args: &DumpArgs, printer: Printer) -> Result<Outcome> {
     let tsdb = open(&args.folder)?;
-    let range = args.selection.range();
-    let querier = tsdb.querier(range)?;
-    let mut seen = HashSet::new();
-    let mut samples = Samples::default();
     let mut is_empty = true;
-    let selectors = args.selection.selectors();
-    for matchers in &selectors {
-        let mut set = querier.select(matchers, &SelectHints::default())?;
-        while let Some(series) = set.next() {
-            let series = series?;
-            if selectors.len() > 1 && !seen.insert(series.labels().clone()) {
-                continue;
-            }
-            samples.clear();
-            series.read(range, &mut samples)?;
-            if !samples.is_empty() {
-                is_empty = false;
-                printer.data(&text(series.labels(), &samples, args.output))?;
-            }
-        }
-    }
+    args.selection.each(&tsdb, |labels, samples| {
+        is_empty = false;
+        Ok(printer.data(&text(labels, samples, args.output))?)
+    })?;
     Ok(if is_empty { Outcome::NotFine } else { Outcome::Fine })
 }
 

@@ -10,6 +10,7 @@ mod copy;
 mod dump;
 mod list;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use ::tsdb::{Tsdb, TsdbOptions};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use datamodel::time::{SystemClock, TimeRange};
-use datamodel::{Matcher, Timestamp, rfc3339};
+use datamodel::{Labels, Matcher, Timestamp, rfc3339};
+use storage::{Queryable, Samples, SelectHints};
 
 use super::Outcome;
 use crate::printer::Printer;
@@ -86,6 +88,29 @@ impl Selection {
             return vec![Vec::new()];
         }
         self.matches.iter().map(|selector| selector.0.clone()).collect()
+    }
+
+    /// Hands out each selected series that has samples in the range, once, with these.
+    fn each(&self, tsdb: &Tsdb, mut take: impl FnMut(&Labels, &Samples) -> Result<()>) -> Result<()> {
+        let (range, selectors) = (self.range(), self.selectors());
+        let querier = tsdb.querier(range)?;
+        let (mut seen, mut samples) = (HashSet::new(), Samples::default());
+        for matchers in &selectors {
+            let mut set = querier.select(matchers, &SelectHints::default())?;
+            while let Some(series) = set.next() {
+                let series = series?;
+                // Only several selectors can name a series twice.
+                if selectors.len() > 1 && !seen.insert(series.labels().clone()) {
+                    continue;
+                }
+                samples.clear();
+                series.read(range, &mut samples)?;
+                if !samples.is_empty() {
+                    take(series.labels(), &samples)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
