@@ -22,7 +22,7 @@ use crate::float::write_g;
 use crate::histogram::{CounterResetHint, Histogram, HistogramError, HistogramParts, Span};
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::metadata::MetricType;
-use crate::protobuf::{Field, Message, ProtobufError};
+use crate::protobuf::{Message, ProtobufError};
 use crate::sample::NORMAL_NAN_BITS;
 use crate::time::Timestamp;
 
@@ -536,10 +536,10 @@ fn histogram(message: Message<'_>) -> Result<HistogramMessage, PageReason> {
             6 => parts.zero_threshold = field.double()?,
             7 => parts.zero_count_int = field.u64()?,
             8 => parts.zero_count_float = Some(field.double()?).filter(|count| *count > 0.0),
-            9 => push(&mut parts.negative_spans, span(&field)?)?,
+            9 => push(&mut parts.negative_spans, Span::read(field.message()?)?)?,
             10 => field.each_sint64(|delta| push(&mut parts.negative_deltas, delta))?,
             11 => field.each_double(|count| push(&mut parts.negative_counts, count))?,
-            12 => push(&mut parts.positive_spans, span(&field)?)?,
+            12 => push(&mut parts.positive_spans, Span::read(field.message()?)?)?,
             13 => field.each_sint64(|delta| push(&mut parts.positive_deltas, delta))?,
             14 => field.each_double(|count| push(&mut parts.positive_counts, count))?,
             16 => push(&mut exemplars, exemplar(field.message()?)?)?,
@@ -568,19 +568,6 @@ fn push<T>(into: &mut Vec<T>, value: T) -> Result<(), PageReason> {
     }
     into.push(value);
     Ok(())
-}
-
-fn span(field: &Field<'_>) -> Result<Span, ProtobufError> {
-    let mut span = Span { offset: 0, length: 0 };
-    for field in field.message()? {
-        let field = field?;
-        match field.number {
-            1 => span.offset = field.sint32()?,
-            2 => span.length = field.u32()?,
-            _ => {}
-        }
-    }
-    Ok(span)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::histogram::{CounterResetHint, Histogram, HistogramError, Span};
+use crate::protobuf::{Message, ProtobufError};
 
 /// The largest count that a float holds exactly, with all below it.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
@@ -78,6 +79,26 @@ impl HistogramParts {
             check_total(&histogram)?;
         }
         Ok(histogram)
+    }
+}
+
+impl Span {
+    /// Reads a message `BucketSpan`, which both formats have.
+    ///
+    /// # Errors
+    ///
+    /// The message breaks the wire format.
+    pub fn read(message: Message<'_>) -> Result<Self, ProtobufError> {
+        let mut span = Self { offset: 0, length: 0 };
+        for field in message {
+            let field = field?;
+            match field.number {
+                1 => span.offset = field.sint32()?,
+                2 => span.length = field.u32()?,
+                _ => {}
+            }
+        }
+        Ok(span)
     }
 }
 

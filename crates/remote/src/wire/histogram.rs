@@ -50,16 +50,7 @@ pub(super) fn decode(
 
 fn span(field: &Field<'_>, elements: &mut Elements) -> Result<Span, WireError> {
     elements.take()?;
-    let mut span = Span { offset: 0, length: 0 };
-    for field in field.message()? {
-        let field = field?;
-        match field.number {
-            1 => span.offset = field.sint32()?,
-            2 => span.length = field.u32()?,
-            _ => {}
-        }
-    }
-    Ok(span)
+    Ok(Span::read(field.message()?)?)
 }
 
 fn deltas(field: &Field<'_>, into: &mut Vec<i64>, elements: &mut Elements) -> Result<(), WireError> {
