@@ -112,7 +112,8 @@ fn rewrite(line: &SampleLine<'_>) {
     assert!(same && again.timestamp == timestamp, "{text}");
 }
 
-/// Protobuf: the classic series are those of a text page; both forms together are the sum of each.
+/// Protobuf: each classic series, written as text, is the same series and value; each native histogram is sound; who
+/// asks for both forms gets the native ones of `Native` and no more classic ones than there are in `Classic`.
 pub fn protobuf(page: &[u8]) {
     #[derive(Default)]
     struct Count {
