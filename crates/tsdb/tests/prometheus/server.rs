@@ -37,22 +37,24 @@ impl Prometheus {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (mut address, mut seen) = (None, String::new());
-        loop {
+        // The address and the readiness are logged by two goroutines, in either order.
+        let (mut address, mut ready, mut seen) = (None, false, String::new());
+        let address = loop {
             let line = lines.next().unwrap_or_else(|| panic!("prometheus ended: {seen}")).unwrap();
             let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-            if entry["msg"] == "Listening on" {
-                address = entry["address"].as_str().map(str::to_owned);
+            match entry["msg"].as_str() {
+                Some("Listening on") => address = entry["address"].as_str().map(str::to_owned),
+                Some("Server is ready to receive web requests.") => ready = true,
+                _ => {}
             }
             seen.push_str(&line);
             seen.push('\n');
-            if entry["msg"] == "Server is ready to receive web requests." {
-                break;
+            if let Some(address) = address.take_if(|_| ready) {
+                break address;
             }
-        }
+        };
         // The pipe must not fill up.
         std::thread::spawn(move || lines.for_each(drop));
-        let address = address.unwrap_or_else(|| panic!("prometheus names no address: {seen}"));
         Self { child, address, _config: config }
     }
 
