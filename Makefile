@@ -31,7 +31,7 @@ help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: check
-check: fmt clippy fuzz-check doc deny unit promqltest rule-tests ## What is quick: format, lints, docs, licences, layers, unit tests.
+check: fmt clippy fuzz-check doc deny unit promqltest rule-tests chart ## What is quick: format, lints, docs, licences, layers, unit tests.
 
 .PHONY: fmt
 fmt: ## Check the format.
@@ -68,6 +68,16 @@ rule-tests: binary ## Unit tests of the rules that are shipped, and what in them
 	$(BINARY) test rules rules/*.test.yaml
 	$(BINARY) check rules --lint all --lint-fatal --scrape-interval 30s --read-by rules/adapter-seed.yaml rules/corrected.yaml
 
+.PHONY: chart
+chart: binary chart-tools ## The Helm chart: lint, golden files (UPDATE=1 writes them), effect of each key, schemas of Kubernetes.
+	@python=$(CACHE)/tools/chart-python/bin/python; helms=$$(ls $(CACHE)/tools/bin/helm[34] 2>/dev/null || true); \
+	if [ -x $$python ] && [ -n "$$helms" ]; then CRESCENDO_BINARY=$(BINARY) $$python charts/crescendo/tests/chart.py check $$helms; \
+	else echo "no Helm or no kubernetes-validate: the chart was not tested"; [ "$${CI:-}" != true ]; fi
+
+.PHONY: chart-docs
+chart-docs: chart-tools ## README and schema of the chart, out of its values.
+	$(CACHE)/tools/chart-python/bin/python charts/crescendo/tests/chart.py generate
+
 .PHONY: test
 test: check e2e ## Everything that a change must pass.
 
@@ -82,6 +92,10 @@ e2e: binary model audio tools ## Tests of the whole binary.
 .PHONY: tools
 tools: ## Tools of the checks and yardsticks of the tests, into the cache folder.
 	scripts/install-tools.sh $(CACHE)/tools
+
+.PHONY: chart-tools
+chart-tools: ## Helm 3 and 4 and the schemas of Kubernetes, into the cache folder.
+	scripts/install-chart-tools.sh $(CACHE)/tools
 
 .PHONY: model
 model: ## The default model, checked by its hash.
