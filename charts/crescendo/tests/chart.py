@@ -91,7 +91,7 @@ def schema():
 
 def readme():
     keys = {path: (default, text, notes) for path, default, text, notes in described_keys()}
-    lines = (CHART / "tests" / "README.head.md").read_text().splitlines()
+    lines = (CHART / "tests" / "readme-head.txt").read_text().splitlines()
     lines += ["", "## Values", "", "| key | default | meaning |", "|---|---|---|"]
     for path, (default, text, notes) in keys.items():
         if is_section(path, keys):
