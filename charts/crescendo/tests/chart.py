@@ -27,6 +27,8 @@ EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
 KUBERNETES = os.environ.get("KUBERNETES_VERSIONS", "1.27 1.28 1.29 1.30 1.31 1.32 1.33 1.34 1.35 1.36 1.37").split()
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 OPEN = {"kube-prometheus-stack", "prometheus-adapter"}
+# In golden files the dashboards are named, not repeated.
+DASHBOARD = re.compile(r"^  ([\w-]+\.json): \|\n(?:    .*\n)+", re.MULTILINE)
 # Made anew at each rendering without a cluster.
 RANDOM = re.compile(r"^( +(?:ca\.crt|tls\.crt|tls\.key|caBundle): ).+$", re.MULTILINE)
 
@@ -185,7 +187,7 @@ def check_lint(helm):
 
 def check_golden(helm):
     for example in EXAMPLES:
-        rendered, golden = render(helm, example), GOLDEN / example.name
+        rendered, golden = DASHBOARD.sub(r"  \1: see dashboards/\1\n", render(helm, example)), GOLDEN / example.name
         if os.environ.get("UPDATE") == "1":
             golden.write_text(rendered)
         elif not golden.exists() or golden.read_text() != rendered:
@@ -274,6 +276,18 @@ def check_replicas(helm):
                 has, ruled = "replicas" in document["spec"], document["metadata"]["name"] in scaled
                 if has == ruled:
                     yield f"{example.name}: {name} has replicas: {has}, has an HPA: {ruled}"
+
+
+def check_dashboards(helm):
+    """Every dashboard arrives as it is, where the sidecar of Grafana looks for it."""
+    found = objects(render(helm, CHART / "examples" / "minimal.yaml"))
+    files = {path.name: path.read_text().strip() for path in (CHART / "dashboards").glob("*.json")}
+    arrived = {}
+    for document in found.values():
+        if document["metadata"].get("labels", {}).get("grafana_dashboard") == "1":
+            arrived |= {name: text.strip() for name, text in document["data"].items()}
+    if arrived != files or not files:
+        yield f"dashboards arrive as {sorted(arrived)}, expected {sorted(files)}, or their text differs"
 
 
 def check_pods(helm):
@@ -368,7 +382,7 @@ def check(helms):
             one.exception()
     for helm in helms:
         complaints += [f"{Path(helm).name}: {one}" for one in [*check_lint(helm), *check_golden(helm)]]
-    for one in [check_mutations, check_notes, check_refusals, check_replicas, check_pods, check_binary]:
+    for one in [check_mutations, check_notes, check_refusals, check_replicas, check_dashboards, check_pods, check_binary]:
         complaints += one(helms[0])
     for complaint in complaints:
         print(complaint, file=sys.stderr)

@@ -2,11 +2,13 @@
 //!
 //! - `layers`: `cargo metadata` against the table in ARCHITECTURE.md, and the firewalls below it.
 //! - `tidy`: every file has its head, its size and its place in a module tree; no traces, no sleeps.
+//! - `chart`: flags that the chart renders, metrics that dashboards show.
 //! - `documents`: links between the documents lead somewhere.
 //!
 //! Rule: a rule that no test holds is an opinion; write it here or delete it.
 #![expect(clippy::unwrap_used, reason = "a test may fail by panic")]
 
+mod chart;
 mod documents;
 mod layers;
 mod tidy;
