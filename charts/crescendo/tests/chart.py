@@ -3,9 +3,11 @@
 
 chart.py generate              writes README.md and values.schema.json
 chart.py check HELM...         lint, golden files, mutations, schemas; UPDATE=1 writes the golden files anew
+chart.py install HELM...       installs, upgrades and removes in the cluster of KUBECONFIG, which must be an empty one
 
 The examples are rendered with every Helm given and must not differ. CRESCENDO_BINARY, where set, reads what is
-rendered for it: configuration, rules, HPA. Needs PyYAML, and kubernetes-validate for the schemas.
+rendered for it: configuration, rules, HPA. Needs PyYAML, and kubernetes-validate for the schemas; `install` needs an
+API server alone, without nodes, and the command KUBECTL.
 """
 import base64
 import functools
@@ -390,11 +392,80 @@ def check(helms):
     return 1 if complaints else 0
 
 
+# --- what only an API server can tell ---
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def kubectl(*words):
+    return run(*os.environ.get("KUBECTL", "kubectl").split(), *words)
+
+
+def replicas():
+    return int(kubectl("get", "deployment", "lightning-asr", "-n", "speech", "-o", "jsonpath={.spec.replicas}"))
+
+
+def scaled_by_hand(helm, before, after):
+    """Yields the replicas after each upgrade, before which somebody scaled to 7, 8 and 9."""
+    run(helm, "install", "crescendo", str(CHART), "-n", "speech", *before)
+    for wanted in (7, 8, 9):
+        kubectl("scale", "deployment", "lightning-asr", "-n", "speech", f"--replicas={wanted}")
+        run(helm, "upgrade", "crescendo", str(CHART), "-n", "speech", *after, f"--set=asr.threads={wanted}")
+        yield replicas()
+    run(helm, "uninstall", "crescendo", "-n", "speech")
+
+
+def check_installs(helm):
+    """Every example is accepted and leaves nothing; its certificate outlives an upgrade."""
+    for example in EXAMPLES:
+        if "cert-manager" in example.name:
+            continue
+        words = ["crescendo", str(CHART), "-n", "speech", f"--values={example}"]
+        run(helm, "install", *words)
+        secret = ["get", "secret", "-A", "--field-selector=type=kubernetes.io/tls", "-o", "jsonpath={.items[*].data}"]
+        before = kubectl(*secret)
+        run(helm, "upgrade", *words, "--set=asr.threads=3")
+        if kubectl(*secret) != before:
+            yield f"{example.name}: an upgrade made the certificate anew"
+        run(helm, "uninstall", "crescendo", "-n", "speech")
+        kinds = "all,secret,configmap,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding,apiservice,servicemonitor,hpa,pdb,netpol"
+        left = kubectl("get", kinds, "-A", "-l", "app.kubernetes.io/part-of=crescendo", "-o", "name")
+        if left:
+            yield f"{example.name}: an uninstall leaves {left.split()}"
+
+
+def check_scale(helm):
+    """An upgrade never resets what the HPA, or somebody, scaled to: also not the one that switches the HPA on."""
+    on, fixed = ["--set=scaling.auto.enabled=true"], ["--set=scaling.replicas.lightningAsr=4"]
+    for before in (on, fixed):
+        found = list(scaled_by_hand(helm, before, on))
+        if found != [7, 8, 9]:
+            yield f"{before}: upgrades with the HPA made {found} of 7, 8 and 9 replicas"
+
+
+def install(helms):
+    for namespace in ("smallest", "speech"):
+        if namespace not in kubectl("get", "namespaces", "-o", "name"):
+            kubectl("create", "namespace", namespace)
+    complaints = [f"{Path(helm).name}: {one}" for helm in helms for one in [*check_installs(helm), *check_scale(helm)]]
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
+    print(f"chart: installed by {len(helms)} versions of Helm, {len(complaints)} complaints")
+    return 1 if complaints else 0
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["generate"]:
         for name, make in GENERATED.items():
             (CHART / name).write_text(make())
     elif sys.argv[1:2] == ["check"] and len(sys.argv) > 2:
         sys.exit(check(sys.argv[2:]))
+    elif sys.argv[1:2] == ["install"] and len(sys.argv) > 2:
+        sys.exit(install(sys.argv[2:]))
     else:
         sys.exit(__doc__)
