@@ -3,6 +3,8 @@
 //! Rule: what the seed's section "Check Prometheus Adapter" asks is asked here, over TLS, and the answers of both
 //! sources are the same document but for their timestamps.
 
+mod embedded;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -66,6 +68,25 @@ fn seed_rules() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/adapter-seed.yaml")
 }
 
+/// A client that trusts this certificate alone.
+fn trusting(certificate: &Path) -> HttpClient {
+    let ca = Some(TlsMaterial::File(certificate.to_owned()));
+    let tls = TlsConfig { ca, ..TlsConfig::default() };
+    HttpClient::new(HttpClientConfig { tls, ..HttpClientConfig::default() }, ClientOptions::default())
+}
+
+/// Status, headers and text of an answer.
+async fn ask<'a>(
+    client: &HttpClient,
+    url: &str,
+    headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> anyhow::Result<(StatusCode, HeaderMap, String)> {
+    let request =
+        headers.into_iter().fold(Request::builder().uri(url), |request, (name, value)| request.header(name, value));
+    let answer = client.send(request.body(Bytes::new())?, 16 << 20).await?;
+    Ok((answer.status(), answer.headers().clone(), String::from_utf8_lossy(answer.body()).into_owned()))
+}
+
 /// A running adapter.
 struct Adapter {
     process: Mutex<Crescendo>,
@@ -96,9 +117,7 @@ impl Adapter {
         let mut process = Crescendo::start(&words).unwrap();
         let line = process.line_with("Crescendo is ready: ").await.unwrap();
         let address = line.split_once("ready: ").unwrap().1.trim().trim_end_matches("/apis").to_owned();
-        let ca = Some(TlsMaterial::File(certificates.join("apiserver.crt")));
-        let tls = TlsConfig { ca, ..TlsConfig::default() };
-        let client = HttpClient::new(HttpClientConfig { tls, ..HttpClientConfig::default() }, ClientOptions::default());
+        let client = trusting(&certificates.join("apiserver.crt"));
         Self { process: Mutex::new(process), address, client, _folder: folder }
     }
 
@@ -111,11 +130,7 @@ impl Adapter {
         path: &str,
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> anyhow::Result<(StatusCode, HeaderMap, String)> {
-        let request = Request::builder().uri(format!("{}{path}", self.address));
-        let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
-        let answer = self.client.send(request.body(Bytes::new())?, 16 << 20).await?;
-        let text = String::from_utf8_lossy(answer.body()).into_owned();
-        Ok((answer.status(), answer.headers().clone(), text))
+        ask(&self.client, &format!("{}{path}", self.address), headers).await
     }
 
     /// A document with status 200.
@@ -345,21 +360,26 @@ async fn cluster() -> FakeCluster {
     cluster
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cluster_is_asked_who_may_ask_and_which_objects_there_are() {
-    let targets = Targets::start().await;
-    let engine = Server::start(&targets.config(), &[]).await.unwrap();
-    let cluster = cluster().await;
-    let folder = tempfile::tempdir().unwrap();
-    let kubeconfig = folder.path().join("kubeconfig");
+/// The flags, with `prefix` before their names, by which this cluster is asked.
+fn kubeconfig_flags(cluster: &FakeCluster, folder: &Path, prefix: &str) -> [String; 3] {
+    let kubeconfig = folder.join("kubeconfig");
     let text = format!(
         "current-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
          clusters: [{{name: c, cluster: {{server: '{}'}}}}]\nusers: [{{name: u, user: {{token: own}}}}]\n",
         cluster.url()
     );
     std::fs::write(&kubeconfig, text).unwrap();
-    let flags = ["authentication", "authorization", "lister"]
-        .map(|name| format!("--{name}-kubeconfig={}", kubeconfig.display()));
+    ["authentication", "authorization", "lister"]
+        .map(|name| format!("--{prefix}{name}-kubeconfig={}", kubeconfig.display()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_is_asked_who_may_ask_and_which_objects_there_are() {
+    let targets = Targets::start().await;
+    let engine = Server::start(&targets.config(), &[]).await.unwrap();
+    let cluster = cluster().await;
+    let folder = tempfile::tempdir().unwrap();
+    let flags = kubeconfig_flags(&cluster, folder.path(), "");
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
 
     // Without the cluster's authorities it does not start, unless it is told to.

@@ -6,7 +6,7 @@
 //! - `server`: configuration, reload, queries. `server_end`: its ends, orderly and by force.
 //! - `server_peers`: the server among Debian's Prometheus and Alertmanager.
 //! - `differential`: the same data and questions to Debian's Prometheus and to us.
-//! - `adapter`: the metrics API as a server of its own, before Debian's Prometheus.
+//! - `adapter`: the metrics API as a server of its own, before Debian's Prometheus, and inside `crescendo server`.
 //! - `commands`: those that ask a running server, and a protected one.
 //! - `browser`: the pages in Chromium.
 //! - `limits`: memory under a hostile query and a burst of series.

@@ -15,6 +15,7 @@ pub mod model;
 mod other_flags;
 pub mod query;
 pub mod rule_files;
+mod secured_api;
 pub mod server;
 pub mod test;
 pub mod tsdb;

@@ -2,18 +2,16 @@
 //!
 //! Rule: a flag has prometheus-adapter's meaning, or another name.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adapter::{AlwaysAllowed, CacheTimes, HeaderNames, MinVersion, ServingCertificate, TlsSettings, cipher_suites};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::{ArgAction, Args};
 use datamodel::time::parse_duration;
-use metrics_api::{Ages, Listing, Settings};
 use remote::AdapterFlags;
 
 use super::other_flags::OtherAdapterFlags;
+use crate::commands::secured_api::SecuredApiArgs;
 
 const EXAMPLES: &str = "Examples:
   crescendo adapter --config=config.yaml --prometheus-url=http://prometheus.monitoring:9090 --secure-port=6443
@@ -27,24 +25,10 @@ Flags of prometheus-adapter that are not listed are refused by name, or taken wi
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct AdapterArgs {
-    /// The file of mapping rules; it is read again when it changes.
-    #[arg(long = "config", help_heading = "Rules")]
-    pub(super) config: Option<PathBuf>,
-    /// How often series are listed.
-    #[arg(long = "metrics-relist-interval", default_value = "10m", value_parser = parse_duration, help_heading = "Rules")]
-    pub(super) relist_interval: Duration,
-    /// How far back series are listed; default: the relist interval.
-    #[arg(long = "metrics-max-age", value_parser = parse_duration, help_heading = "Rules")]
-    pub(super) max_age: Option<Duration>,
-
+    #[command(flatten)]
+    pub(super) api: SecuredApiArgs,
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    #[command(flatten)]
-    pub(super) cluster: ClusterArgs,
-    #[command(flatten)]
-    pub(super) serving: ServingArgs,
-    #[command(flatten)]
-    pub(super) clients: ClientArgs,
     #[command(flatten)]
     pub(super) other: OtherAdapterFlags,
 }
@@ -84,114 +68,7 @@ pub(super) struct SourceArgs {
     /// Ours: how often the source scrapes. Values are fresh for two of these (at least 1m) and held for three (at
     /// least 90s).
     #[arg(long = "prometheus-scrape-interval", default_value = "30s", value_parser = parse_duration)]
-    scrape_interval: Duration,
-}
-
-/// The Kubernetes API that is asked.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Cluster")]
-pub(super) struct ClusterArgs {
-    /// Ours: serve without a Kubernetes API. Objects are those of the source's targets; who has a certificate of a
-    /// given authority may ask, without authorities only this machine.
-    #[arg(long = "without-cluster",
-          conflicts_with_all = ["authentication_kubeconfig", "authorization_kubeconfig", "lister_kubeconfig"])]
-    pub(super) without_cluster: bool,
-    /// The cluster that knows tokens and authorities; default: that of this pod.
-    #[arg(long = "authentication-kubeconfig")]
-    pub(super) authentication_kubeconfig: Option<PathBuf>,
-    /// Authorities are only those of files.
-    #[arg(long = "authentication-skip-lookup", action = ArgAction::Set, default_value_t = false, num_args = 0..=1,
-          default_missing_value = "true", require_equals = true)]
-    pub(super) skip_lookup: bool,
-    /// Start although the cluster's authorities cannot be read.
-    #[arg(long = "authentication-tolerate-lookup-failure", action = ArgAction::Set, default_value_t = false,
-          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub(super) tolerate_lookup_failure: bool,
-    /// How long the owner of a token is known.
-    #[arg(long = "authentication-token-webhook-cache-ttl", default_value = "10s", value_parser = parse_duration)]
-    token_cache_ttl: Duration,
-    /// The cluster that knows who may ask; default: that of this pod.
-    #[arg(long = "authorization-kubeconfig")]
-    pub(super) authorization_kubeconfig: Option<PathBuf>,
-    /// How long a permission is known.
-    #[arg(long = "authorization-webhook-cache-authorized-ttl", default_value = "10s", value_parser = parse_duration)]
-    authorized_cache_ttl: Duration,
-    /// How long a refusal is known.
-    #[arg(long = "authorization-webhook-cache-unauthorized-ttl", default_value = "10s", value_parser = parse_duration)]
-    unauthorized_cache_ttl: Duration,
-    /// The cluster whose objects are listed; default: that of this pod.
-    #[arg(long = "lister-kubeconfig")]
-    pub(super) lister_kubeconfig: Option<PathBuf>,
-    /// How often the cluster's resources are discovered.
-    #[arg(long = "discovery-interval", default_value = "10m", value_parser = parse_duration)]
-    pub(super) discovery_interval: Duration,
-}
-
-impl ClusterArgs {
-    pub(super) const fn cache_times(&self) -> CacheTimes {
-        CacheTimes {
-            tokens: self.token_cache_ttl,
-            allowed: self.authorized_cache_ttl,
-            denied: self.unauthorized_cache_ttl,
-        }
-    }
-}
-
-/// How it is served.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Serving")]
-pub(super) struct ServingArgs {
-    /// The address.
-    #[arg(long = "bind-address", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
-    bind_address: IpAddr,
-    /// The port; 0 takes a free one.
-    #[arg(long = "secure-port", default_value_t = 443)]
-    secure_port: u16,
-    /// Our certificate chain; read again when it changes.
-    #[arg(long = "tls-cert-file", requires = "private_key_file")]
-    cert_file: Option<PathBuf>,
-    /// Its key.
-    #[arg(long = "tls-private-key-file", requires = "cert_file")]
-    private_key_file: Option<PathBuf>,
-    /// Where a certificate of our own is kept, when no file is given.
-    #[arg(long = "cert-dir", default_value = "apiserver.local.config/certificates")]
-    cert_dir: PathBuf,
-    /// The least version of TLS: `VersionTLS12` or `VersionTLS13`.
-    #[arg(long = "tls-min-version", default_value = "")]
-    min_version: String,
-    /// Suites of TLS 1.2, by the names of Go.
-    #[arg(long = "tls-cipher-suites", value_delimiter = ',')]
-    cipher_suites: Vec<String>,
-}
-
-/// Who may ask.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Clients")]
-pub(super) struct ClientArgs {
-    /// The authority of client certificates: `CN` is the user, each `O` a group.
-    #[arg(long = "client-ca-file")]
-    pub(super) client_ca_file: Option<PathBuf>,
-    /// The authority of the front proxy, which names users in headers.
-    #[arg(long = "requestheader-client-ca-file")]
-    pub(super) requestheader_client_ca_file: Option<PathBuf>,
-    /// Common names of the front proxy's certificate; all without.
-    #[arg(long = "requestheader-allowed-names", value_delimiter = ',')]
-    pub(super) requestheader_allowed_names: Vec<String>,
-    /// Headers with the user's name.
-    #[arg(long = "requestheader-username-headers", value_delimiter = ',', default_value = "x-remote-user")]
-    username_headers: Vec<String>,
-    /// Headers with the user's identifier.
-    #[arg(long = "requestheader-uid-headers", value_delimiter = ',')]
-    uid_headers: Vec<String>,
-    /// Headers with the user's groups.
-    #[arg(long = "requestheader-group-headers", value_delimiter = ',', default_value = "x-remote-group")]
-    group_headers: Vec<String>,
-    /// Beginnings of headers with what else is known of the user.
-    #[arg(long = "requestheader-extra-headers-prefix", value_delimiter = ',', default_value = "x-remote-extra-")]
-    extra_headers_prefix: Vec<String>,
-    /// Paths that need no permission; a `*` at the end stands for any rest.
-    #[arg(long = "authorization-always-allow-paths", value_delimiter = ',', default_value = "/healthz,/readyz,/livez")]
-    always_allow_paths: Vec<String>,
+    pub(super) scrape_interval: Duration,
 }
 
 impl AdapterArgs {
@@ -202,18 +79,9 @@ impl AdapterArgs {
     /// A flag is refused, or a value makes no sense.
     pub(super) fn check(&self) -> Result<()> {
         self.other.check()?;
-        self.settings()?;
-        self.serving.tls(false)?;
+        self.api.check()?;
         ensure!(!self.source.scrape_interval.is_zero(), "`--prometheus-scrape-interval` must be more than 0s");
-        ensure!(!self.cluster.discovery_interval.is_zero(), "`--discovery-interval` must be more than 0s");
-        ensure!(!self.relist_interval.is_zero(), "`--metrics-relist-interval` must be more than 0s");
         Ok(())
-    }
-
-    /// How the API behaves.
-    pub(super) fn settings(&self) -> Result<Settings> {
-        let listing = Listing::new(self.relist_interval, self.max_age)?;
-        Ok(Settings { listing, ages: Ages::for_interval(self.source.scrape_interval) })
     }
 }
 
@@ -234,51 +102,11 @@ impl SourceArgs {
     }
 }
 
-impl ServingArgs {
-    pub(super) const fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.bind_address, self.secure_port)
-    }
-
-    pub(super) fn certificate(&self) -> ServingCertificate {
-        match (&self.cert_file, &self.private_key_file) {
-            (Some(certificate), Some(key)) => {
-                ServingCertificate::Files { certificate: certificate.clone(), key: key.clone() }
-            }
-            _ => ServingCertificate::SelfSigned(self.cert_dir.clone()),
-        }
-    }
-
-    pub(super) fn tls(&self, asks_for_certificate: bool) -> Result<TlsSettings> {
-        let min_version = match self.min_version.as_str() {
-            "" | "VersionTLS12" => MinVersion::Tls12,
-            "VersionTLS13" => MinVersion::Tls13,
-            other => bail!(
-                "`--tls-min-version` must be `VersionTLS12` or `VersionTLS13`, not `{other}`: older versions are not \
-                 spoken"
-            ),
-        };
-        Ok(TlsSettings { min_version, cipher_suites: cipher_suites(&self.cipher_suites)?, asks_for_certificate })
-    }
-}
-
-impl ClientArgs {
-    pub(super) fn headers(&self) -> HeaderNames {
-        HeaderNames {
-            user: self.username_headers.clone(),
-            uid: self.uid_headers.clone(),
-            group: self.group_headers.clone(),
-            extra_prefix: self.extra_headers_prefix.clone(),
-        }
-    }
-
-    pub(super) fn always_allowed(&self) -> AlwaysAllowed {
-        AlwaysAllowed(self.always_allow_paths.clone())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use adapter::{AlwaysAllowed, CacheTimes, HeaderNames, ServingCertificate};
     use clap::{Command, FromArgMatches};
+    use metrics_api::Settings;
 
     use super::*;
 
@@ -296,15 +124,15 @@ mod tests {
     fn defaults_are_upstreams() {
         let args = parse(&[]).unwrap();
         args.check().unwrap();
-        assert_eq!(args.serving.address(), "0.0.0.0:443".parse().unwrap());
+        assert_eq!(args.api.serving.address(), "0.0.0.0:443".parse().unwrap());
         assert_eq!(args.source.flags().url, "https://localhost");
-        assert_eq!(args.settings().unwrap(), Settings::default());
-        assert_eq!(args.clients.headers(), HeaderNames::default());
-        assert_eq!(args.cluster.cache_times(), CacheTimes::default());
+        assert_eq!(args.api.settings(args.source.scrape_interval).unwrap(), Settings::default());
+        assert_eq!(args.api.clients.headers(), HeaderNames::default());
+        assert_eq!(args.api.cluster.cache_times(), CacheTimes::default());
         let paths = ["/healthz", "/readyz", "/livez"].map(str::to_owned);
-        assert_eq!(args.clients.always_allowed(), AlwaysAllowed(paths.to_vec()));
+        assert_eq!(args.api.clients.always_allowed(), AlwaysAllowed(paths.to_vec()));
         let folder = "apiserver.local.config/certificates".into();
-        assert_eq!(args.serving.certificate(), ServingCertificate::SelfSigned(folder));
+        assert_eq!(args.api.serving.certificate(), ServingCertificate::SelfSigned(folder));
     }
 
     /// The flags that the chart of prometheus-adapter gives.

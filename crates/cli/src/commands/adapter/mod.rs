@@ -2,12 +2,11 @@
 //!
 //! - [`AdapterArgs`], [`run`]: from flags to a running server.
 //! - `other_flags`: flags of prometheus-adapter that have no effect here or are refused.
-//! - `access`: who may ask, and which objects there are. `wiring`: who is connected to whom.
+//! - `wiring`: the source.
 //!
 //! Rule: everything that can be wrong with flags, rules, certificates and addresses is found before the first
 //! request; a source that is away is not: it may come back.
 
-mod access;
 mod args;
 mod other_flags;
 mod wiring;
@@ -18,10 +17,13 @@ use anyhow::Result;
 
 pub use self::args::AdapterArgs;
 use super::Outcome;
-use crate::listen;
+use super::secured_api::SecuredApi;
 use crate::printer::Printer;
 use crate::run_group::{RunGroup, StopTimeouts};
 use crate::signals;
+
+/// What requests that run get when the adapter ends; then they are cut.
+const REQUEST_GRACE: Duration = Duration::from_secs(5);
 
 /// What a stage gets to end. Requests that run are cut after five seconds, so that the whole end takes less than the
 /// thirty that Kubernetes gives.
@@ -34,10 +36,9 @@ const STOP_TIMEOUTS: StopTimeouts = StopTimeouts { requests: Duration::from_secs
 /// A flag is refused, the rules are wrong, a certificate or an address cannot be used, or a component failed.
 pub async fn run(args: AdapterArgs, printer: Printer) -> Result<Outcome> {
     args.check()?;
-    let config = wiring::load(&args).await?;
-    let listener = listen::bind(args.serving.address(), "--bind-address` and `--secure-port").await?;
+    let api = SecuredApi::open(args.api, REQUEST_GRACE).await?;
     let mut group = RunGroup::new(STOP_TIMEOUTS);
-    let address = wiring::wire(args, config, listener, &mut group).await?;
+    let address = wiring::wire(&args.source, api, &mut group).await?;
     printer.say(&format!("Crescendo is ready: https://{address}/apis"));
     group.run(signals::stop).await?;
     Ok(Outcome::Fine)

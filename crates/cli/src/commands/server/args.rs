@@ -17,11 +17,13 @@ use promql::Features;
 use rules::AlertTimes;
 use yaml::parse_size;
 
+use super::adapter_args::AdapterArgs;
 use super::other_flags::{OtherPrometheusFlags, check_feature};
 
 const EXAMPLES: &str = "Examples:
   crescendo server --config.file=prometheus.yml
   crescendo server --storage.tsdb.path=data/ --storage.tsdb.retention.time=30d --web.enable-lifecycle
+  crescendo server --config.file=prometheus.yml --adapter.config=adapter.yaml --adapter.secure-port=6443
   crescendo check config prometheus.yml
 
 Flags of Prometheus that are not listed are refused by name, or taken with a note in the log.";
@@ -53,6 +55,8 @@ pub struct ServerArgs {
     pub(super) query: QueryArgs,
     #[command(flatten)]
     pub(super) rules: RuleArgs,
+    #[command(flatten)]
+    pub(super) adapter: AdapterArgs,
     #[command(flatten)]
     pub(super) other: OtherPrometheusFlags,
     /// Every flag with its value, for `/api/v1/status/flags`; the caller fills it in.
@@ -204,6 +208,11 @@ impl ServerArgs {
         ensure!(self.query.max_concurrency > 0, "`--query.max-concurrency` must be at least 1");
         ensure!(self.web.max_connections > 0, "`--web.max-connections` must be at least 1");
         ensure!(!self.query.lookback_delta.is_zero(), "`--query.lookback-delta` must be more than 0s");
+        if let Some(api) = &self.adapter.api {
+            api.check()?;
+        }
+        let is_never = self.adapter.scrape_interval.is_some_and(|interval| interval.is_zero());
+        ensure!(!is_never, "`--adapter.scrape-interval` must be more than 0s");
         let budget = self.query.max_samples.map(|samples| samples.saturating_mul(SAMPLE_BYTES));
         Ok(Flags {
             features,

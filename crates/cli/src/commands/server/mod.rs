@@ -3,11 +3,14 @@
 //! - [`ServerArgs`], [`run`]: from flags to a running server.
 //! - `other_flags`: flags of Prometheus that have no effect here or are refused.
 //! - `wiring`: who is connected to whom. `reload`: the configuration. `status`: what the server tells of itself.
+//! - `adapter_args`, `embedded`: the metrics API inside the server.
 //!
 //! Rule: everything that can be wrong with flags, configuration, addresses and storage is found before the
 //! first scrape.
 
+mod adapter_args;
 mod args;
+mod embedded;
 pub(super) mod other_flags;
 mod reload;
 mod status;
@@ -21,6 +24,7 @@ use web::Protection;
 
 pub use self::args::ServerArgs;
 use super::Outcome;
+use super::secured_api::SecuredApi;
 use crate::config::ConfigSource;
 use crate::printer::Printer;
 use crate::run_group::{RunGroup, StopTimeouts};
@@ -49,13 +53,20 @@ pub async fn run(args: ServerArgs, printer: Printer) -> Result<Outcome> {
     let protection = args.web.config_file.as_deref().map(Protection::open).transpose();
     let protection = protection.context("`--web.config.file` cannot be used")?;
     let listeners = listen::bind_all(&args.web.listen_address, "--web.listen-address").await?;
+    let metrics_api = match &args.adapter.api {
+        Some(api) => Some(SecuredApi::open(api.clone(), wiring::REQUEST_GRACE).await?),
+        None => None,
+    };
     let mut group = RunGroup::new(STOP_TIMEOUTS);
     let quit = CancellationToken::new();
     let scheme = if protection.as_ref().is_some_and(Protection::speaks_tls) { "https" } else { "http" };
-    let edge = wiring::Edge { listeners, protection, scheme };
+    let edge = wiring::Edge { listeners, protection, scheme, metrics_api };
     let addresses = wiring::wire(args, flags, source, config, edge, quit.clone(), &mut group).await?;
-    for address in addresses {
+    for address in addresses.web {
         printer.say(&format!("Crescendo is ready: {scheme}://{address}/"));
+    }
+    if let Some(address) = addresses.metrics_api {
+        printer.say(&format!("The metrics API is ready: https://{address}/apis"));
     }
     group
         .run(|| async {

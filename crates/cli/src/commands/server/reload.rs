@@ -31,6 +31,7 @@ use super::status::ConfigState;
 use crate::config::{ConfigMetrics, ConfigSource, Global, Patterns, ServerConfig, StorageConfig};
 use crate::signals;
 use crate::wiring::WiredEngine;
+use crate::wiring::recorded::RecordingRules;
 
 /// Requests to reload that may wait; each waits for a load of its own.
 const MAX_WAITING: usize = 8;
@@ -73,6 +74,7 @@ pub(super) struct Reloader {
     source: ConfigSource,
     engine: WiredEngine,
     notifier: NotifierHandle,
+    recorded: RecordingRules,
     discovery: DiscoveryContext,
     state: Arc<ConfigState>,
     notifications: web::Notifications,
@@ -94,6 +96,8 @@ pub(super) struct ReloaderParts<'a> {
     pub(super) source: ConfigSource,
     pub(super) engine: WiredEngine,
     pub(super) notifier: NotifierHandle,
+    /// The recording rules in force.
+    pub(super) recorded: RecordingRules,
     /// Discovery speaks to servers as scraping does.
     pub(super) scrape: ScrapeOptions,
     pub(super) state: Arc<ConfigState>,
@@ -109,7 +113,8 @@ impl Reloader {
     /// up with.
     pub(super) fn new(parts: ReloaderParts<'_>, config: &ServerConfig) -> Result<(Self, ReloadHandle)> {
         let (sender, requests) = mpsc::channel(MAX_WAITING);
-        let ReloaderParts { source, engine, notifier, scrape, state, notifications, clock, registry, .. } = parts;
+        let ReloaderParts { source, engine, notifier, recorded, scrape, state, notifications, clock, registry, .. } =
+            parts;
         let (watch_interval, quit) = (parts.watch_interval, parts.quit);
         let discovery = DiscoveryContext {
             client: scrape.client,
@@ -121,6 +126,7 @@ impl Reloader {
             source,
             engine,
             notifier,
+            recorded,
             discovery,
             state,
             notifications,
@@ -218,7 +224,9 @@ impl Reloader {
             let (external_labels, remotes) = (config.global.external_labels.clone(), config.remote_write.clone());
             remote_write.apply(RemoteWrites { external_labels, remotes }).await?;
         }
-        self.engine.rules.apply(groups(&config)).await?;
+        let groups = groups(&config);
+        self.recorded.set(&groups);
+        self.engine.rules.apply(groups).await?;
         if let Some(max) = config.storage.max_exemplars {
             self.engine.tsdb.set_max_exemplars(max);
         }

@@ -5,6 +5,7 @@
 //!  │                        ▲ └──▶ rules
 //!  │                        │    └──▶ notifier ─▶ Alertmanagers
 //!  │                        └ tee ─▶ remote write ─▶ other storages
+//!  │                        └──▶ metrics API, where it is asked for
 //!  └▶ reloader ─────────────┴ applies a configuration to scrape, rules, notifier and storage
 //! ```
 //!
@@ -30,12 +31,15 @@ use tsdb::TsdbOptions;
 use web::{ApiOptions, HostGuard, Notifications, Parts, Protection, Readiness, ServeOptions};
 
 use super::args::{Flags, ServerArgs};
+use super::embedded;
 use super::reload::{Reloader, ReloaderParts};
 use super::status::{ConfigState, Retention, ServerView};
+use crate::commands::secured_api::SecuredApi;
 use crate::config::{ConfigSource, ServerConfig};
 use crate::memory::MemoryLimit;
 use crate::run_group::{RunGroup, Stage};
 use crate::storage_view::{StorageChanges, StorageView};
+use crate::wiring::recorded::RecordingRules;
 use crate::wiring::{EngineSettings, WiredEngine, build_info, ended, wire_engine};
 
 /// What requests that run get when the server ends; then they are cut.
@@ -51,6 +55,13 @@ pub(super) struct Edge {
     pub(super) protection: Option<Protection>,
     /// `http` or `https`.
     pub(super) scheme: &'static str,
+    pub(super) metrics_api: Option<SecuredApi>,
+}
+
+/// Where the server is reached, once it is.
+pub(super) struct Addresses {
+    pub(super) web: Vec<SocketAddr>,
+    pub(super) metrics_api: Option<SocketAddr>,
 }
 
 /// Builds every component and gives it to the group. Returns the addresses.
@@ -62,8 +73,8 @@ pub(super) async fn wire(
     edge: Edge,
     quit: CancellationToken,
     group: &mut RunGroup,
-) -> Result<Vec<SocketAddr>> {
-    let Edge { listeners, protection, scheme } = edge;
+) -> Result<Addresses> {
+    let Edge { listeners, protection, scheme, metrics_api } = edge;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let registry = Registry::new();
     let memory = MemoryLimit::find(args.memory_limit);
@@ -88,10 +99,13 @@ pub(super) async fn wire(
 
     let (state, notifications, readiness) =
         (Arc::new(ConfigState::default()), Notifications::default(), Readiness::default());
+    let recorded = RecordingRules::default();
+    let scrape_interval = args.adapter.scrape_interval.unwrap_or(config.global.scrape.scrape_interval);
     let parts = ReloaderParts {
         source,
         engine: engine.clone(),
         notifier: notifier_handle.clone(),
+        recorded: recorded.clone(),
         scrape,
         state: Arc::clone(&state),
         notifications: notifications.clone(),
@@ -102,7 +116,8 @@ pub(super) async fn wire(
     };
     let (mut reloader, lifecycle) = Reloader::new(parts, &config)?;
 
-    let mut api = Parts::new(Arc::clone(&engine.queryable), engine.engine.clone(), Arc::clone(&clock), registry);
+    let mut api =
+        Parts::new(Arc::clone(&engine.queryable), engine.engine.clone(), Arc::clone(&clock), registry.clone());
     connect_storage(&mut api, &args, &engine, &clock);
     api.targets = Some(engine.scrape.clone());
     api.rules = Some(engine.rules.clone());
@@ -127,15 +142,22 @@ pub(super) async fn wire(
     group.add("configuration", Stage::Control, |token| reloader.run(token));
     group.add("memory", Stage::Storage, |token| memory.observe(token));
     readiness.set(true);
-    let options = ServeOptions {
-        max_connections: args.web.max_connections,
-        read_timeout: args.web.read_timeout,
-        grace_period: Some(REQUEST_GRACE),
-    };
+    let options = serve_options(&args);
     let listeners = listeners.into_iter().zip(addresses.clone()).collect();
     group
         .add("web", Stage::Ingress, |token| ended(serve_all(listeners, api, protection, external_url, options, token)));
-    Ok(addresses)
+    // In a box: most servers run without it.
+    let metrics_api = embedded::wire(metrics_api, &engine, recorded, scrape_interval, &clock, registry, group);
+    let metrics_api = Box::pin(metrics_api).await?;
+    Ok(Addresses { web: addresses, metrics_api })
+}
+
+const fn serve_options(args: &ServerArgs) -> ServeOptions {
+    ServeOptions {
+        max_connections: args.web.max_connections,
+        read_timeout: args.web.read_timeout,
+        grace_period: Some(REQUEST_GRACE),
+    }
 }
 
 /// Serves each listener behind what protects it.

@@ -2,7 +2,6 @@
 //!
 //! - [`LocalObjects`]: the pods, their Deployment and their namespace.
 //! - [`ApiReader`]: the metrics API, in process, as the autoscaler's source.
-//! - [`KnownTargets`]: which scrape targets are still there, so that their last values can be held.
 //!
 //! Rule: a worker that has left is no object, whatever its series say.
 
@@ -10,14 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datamodel::Timestamp;
 use datamodel::selector::Selector;
-use datamodel::{Labels, Timestamp};
 use hpa::MetricSpec;
 use hpa::status::SampleState;
 use local::{Fleet, MetricReading, ReadSample, WorkerSnapshot};
-use metrics_api::{
-    BoxFuture, Discovered, GroupResource, ListError, MetricsApi, ObjectLister, ObjectName, SampleState as ApiState,
-};
+use metrics_api::{BoxFuture, GroupResource, ListError, MetricsApi, ObjectLister, ObjectName, SampleState as ApiState};
 use scrape::ScrapeHandle;
 
 /// The label that all workers have, as in the seed.
@@ -49,18 +46,6 @@ impl ObjectLister for LocalObjects {
             _ => Vec::new(),
         };
         Box::pin(std::future::ready(Ok(names)))
-    }
-}
-
-/// Asks the scraper which targets there are.
-#[derive(Debug)]
-pub(super) struct KnownTargets(pub(super) ScrapeHandle);
-
-impl Discovered for KnownTargets {
-    fn is_discovered(&self, series: &Labels) -> bool {
-        let same = |target: &Labels, name| target.get(name) == series.get(name);
-        let is_of = |target: &Labels| ["job", "instance", "pod"].into_iter().all(|name| same(target, name));
-        self.0.active_targets().iter().any(|target| is_of(&target.labels))
     }
 }
 

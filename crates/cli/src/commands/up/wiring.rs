@@ -31,10 +31,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tsdb::TsdbOptions;
 
-use super::pods::{ApiReader, KnownTargets, LocalObjects};
+use super::pods::{ApiReader, LocalObjects};
 use super::state_series;
 use crate::run_group::{RunGroup, Stage};
 use crate::storage_view::StorageView;
+use crate::wiring::known_targets::KnownTargets;
 use crate::wiring::pull::PodPull;
 use crate::wiring::recorded::RecordingRules;
 use crate::wiring::{EngineSettings, WiredEngine, build_info, ended, wire_engine};
@@ -174,7 +175,7 @@ fn metrics_api(
 ) -> Result<Arc<MetricsApi>> {
     let ages = Ages::for_interval(interval);
     let source = EmbeddedSource::new(wired.engine.clone(), Arc::clone(&wired.queryable), ages)
-        .with_discovered(Arc::new(KnownTargets(wired.scrape.clone())))
+        .with_discovered(Arc::new(KnownTargets::new(wired.scrape.clone(), Arc::clone(clock))))
         .with_recorded(Arc::new(recorded))
         .covered_since(clock.now());
     let lister = LocalObjects {

@@ -21,7 +21,7 @@ use metrics_api::{
     Authenticator, Authorizer, BuiltinResources, LoopbackOnly, MetricsSource, ObjectLister, ResourceMapper,
 };
 
-use super::args::AdapterArgs;
+use super::args::SecuredApiArgs;
 use crate::run_group::{RunGroup, Stage};
 use crate::wiring::ended;
 
@@ -49,7 +49,7 @@ impl Access {
     ///
     /// What a way to serve needs is not there.
     pub(super) async fn of(
-        args: &AdapterArgs,
+        args: &SecuredApiArgs,
         address: SocketAddr,
         source: &Arc<dyn MetricsSource>,
         clock: &Arc<dyn Clock>,
@@ -57,13 +57,14 @@ impl Access {
     ) -> Result<Self> {
         let given = Given::of(args, clock, group)?;
         if args.cluster.without_cluster {
-            Self::without_cluster(given, address, source, clock)
+            Self::without_cluster(args, given, address, source, clock)
         } else {
             Self::within_cluster(args, given, clock, group).await
         }
     }
 
     fn without_cluster(
+        args: &SecuredApiArgs,
         given: Given,
         address: SocketAddr,
         source: &Arc<dyn MetricsSource>,
@@ -76,10 +77,15 @@ impl Access {
         let owners = given.clients.map(|clients| ClientCertificates::new(clients, Arc::clone(clock)));
         known.extend(owners.map(|owners| Arc::new(owners) as Arc<dyn Authenticator>));
         if known.is_empty() {
-            let loopback = LoopbackOnly::for_listener(address).context(
-                "`--without-cluster` needs `--bind-address=127.0.0.1`, or an authority of client certificates \
-                 (`--client-ca-file`, `--requestheader-client-ca-file`)",
-            )?;
+            let loopback = LoopbackOnly::for_listener(address).with_context(|| {
+                let [alone, address, clients, proxies] =
+                    ["without-cluster", "bind-address", "client-ca-file", "requestheader-client-ca-file"]
+                        .map(|name| args.flag(name));
+                format!(
+                    "`{alone}` needs `{address}=127.0.0.1`, or an authority of client certificates (`{clients}`, \
+                     `{proxies}`)"
+                )
+            })?;
             let authenticator = Arc::new(loopback);
             let authorizer = Arc::new(loopback);
             return Ok(Self { authenticator, authorizer, lister, mapper, asks_for_certificate: false });
@@ -89,15 +95,15 @@ impl Access {
     }
 
     async fn within_cluster(
-        args: &AdapterArgs,
+        args: &SecuredApiArgs,
         given: Given,
         clock: &Arc<dyn Clock>,
         group: &mut RunGroup,
     ) -> Result<Self> {
         let cluster = &args.cluster;
-        let authentication = client(cluster.authentication_kubeconfig.as_ref(), "--authentication-kubeconfig")?;
-        let authorization = client(cluster.authorization_kubeconfig.as_ref(), "--authorization-kubeconfig")?;
-        let lister = client(cluster.lister_kubeconfig.as_ref(), "--lister-kubeconfig")?;
+        let authentication = client(args, cluster.authentication_kubeconfig.as_ref(), "authentication-kubeconfig")?;
+        let authorization = client(args, cluster.authorization_kubeconfig.as_ref(), "authorization-kubeconfig")?;
+        let lister = client(args, cluster.lister_kubeconfig.as_ref(), "lister-kubeconfig")?;
 
         let options = LookupOptions { clients: given.clients, front_proxy: given.front_proxy };
         let looked_up = Arc::new(LookedUp::new(Arc::clone(&authentication), Arc::clone(clock), options)?);
@@ -108,9 +114,10 @@ impl Access {
                     tracing::warn!("only given authorities and tokens are known: {error}");
                 }
                 Err(error) => {
-                    return Err(error).context(
-                        "who may ask is not known; `--authentication-tolerate-lookup-failure` goes on without",
-                    );
+                    return Err(error).with_context(|| {
+                        let tolerate = args.flag("authentication-tolerate-lookup-failure");
+                        format!("who may ask is not known; `{tolerate}` goes on without")
+                    });
                 }
             }
             let watched = Arc::clone(&looked_up);
@@ -138,18 +145,18 @@ impl Access {
 }
 
 impl Given {
-    fn of(args: &AdapterArgs, clock: &Arc<dyn Clock>, group: &mut RunGroup) -> Result<Self> {
+    fn of(args: &SecuredApiArgs, clock: &Arc<dyn Clock>, group: &mut RunGroup) -> Result<Self> {
         let clients = &args.clients;
         let mut given = Self::default();
         if let Some(file) = &clients.requestheader_client_ca_file {
-            let authority = open(file, "--requestheader-client-ca-file")?;
+            let authority = open(file, &args.flag("requestheader-client-ca-file"))?;
             let watched = authority.clone();
             group.add("authority of front proxies", Stage::Control, |token| ended(watched.watch(token)));
             let names = clients.requestheader_allowed_names.clone();
             given.front_proxy = Some(FrontProxy::new(authority, names, clients.headers(), Arc::clone(clock)));
         }
         if let Some(file) = &clients.client_ca_file {
-            let authority = open(file, "--client-ca-file")?;
+            let authority = open(file, &args.flag("client-ca-file"))?;
             let watched = authority.clone();
             group.add("authority of clients", Stage::Control, |token| ended(watched.watch(token)));
             given.clients = Some(authority);
@@ -165,12 +172,14 @@ fn open(file: &Path, flag: &str) -> Result<Watched<Authority>> {
     made.with_context(|| format!("`{flag}` is of no use"))
 }
 
-/// A client by a kubeconfig file, or by the pod's own account.
-fn client(kubeconfig: Option<&PathBuf>, flag: &str) -> Result<Arc<Client>> {
+/// A client by a kubeconfig file, or by the pod's own account. `name` is that of the flag with the file.
+fn client(args: &SecuredApiArgs, kubeconfig: Option<&PathBuf>, name: &str) -> Result<Arc<Client>> {
+    let flag = args.flag(name);
     let cluster = match kubeconfig {
         Some(path) => read_cluster(path).with_context(|| format!("`{flag}` is of no use"))?,
         None => own_cluster(&|name| std::env::var(name).ok()).with_context(|| {
-            format!("the Kubernetes API cannot be asked: give `{flag}`, or serve without it by `--without-cluster`")
+            let alone = args.flag("without-cluster");
+            format!("the Kubernetes API cannot be asked: give `{flag}`, or serve without it by `{alone}`")
         })?,
     };
     Ok(Arc::new(Client::new(cluster, http_client::ClientOptions::default())))
