@@ -28,7 +28,7 @@ they come out as it says.
 {{- default .Release.Namespace .Values.namespaces.engine -}}
 {{- end -}}
 {{- define "crescendo.adapter.namespace" -}}
-{{- default .Release.Namespace .Values.namespaces.adapter -}}
+{{- if .Values.embedded }}{{ include "crescendo.engine.namespace" . }}{{ else }}{{ default .Release.Namespace .Values.namespaces.adapter }}{{ end -}}
 {{- end -}}
 
 {{/* What is installed. */}}
@@ -37,6 +37,20 @@ they come out as it says.
 {{- end -}}
 {{- define "crescendo.adapter.on" -}}
 {{- if and .Values.scaling.auto.enabled .Values.adapter.enabled }}true{{ end -}}
+{{- end -}}
+{{- define "crescendo.embedded.on" -}}
+{{- if and .Values.embedded (include "crescendo.adapter.on" .) -}}
+{{- if not (include "crescendo.engine.on" .) }}{{ fail "embedded: needs the engine" }}{{ end -}}
+{{- if dig "prometheus-adapter" "prometheus" "url" "" .Values.AsMap }}{{ fail "embedded: the engine answers itself; leave `prometheus-adapter.prometheus.url` empty" }}{{ end -}}
+true
+{{- end -}}
+{{- end -}}
+{{/* Who serves the metrics API: `app.kubernetes.io/name` and ServiceAccount of the pods. */}}
+{{- define "crescendo.adapter.server" -}}
+{{- ternary "prometheus" "prometheus-adapter" .Values.embedded -}}
+{{- end -}}
+{{- define "crescendo.adapter.account" -}}
+{{- if .Values.embedded }}{{ include "crescendo.engine.name" . }}{{ else }}{{ include "crescendo.adapter.name" . }}{{ end -}}
 {{- end -}}
 {{- define "crescendo.hpa.on" -}}
 {{- if and .Values.asr.enabled .Values.scaling.auto.enabled .Values.scaling.auto.lightningAsr.hpa.enabled }}true{{ end -}}

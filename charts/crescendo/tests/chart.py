@@ -257,6 +257,8 @@ def check_refusals(helm):
         ({"scaling": {"auto": {"enabled": "yes"}}}, "enabled"),
         ({"asr": {"model": {"source": "ftp"}}}, "source"),
         ({"asr": {"model": {"source": "claim"}}}, "asr.model.claim"),
+        ({"embedded": True, "scaling": {"auto": {"enabled": True}}, "engine": {"enabled": False}}, "embedded"),
+        ({"embedded": True, "scaling": {"auto": {"enabled": True}}, "prometheus-adapter": {"prometheus": {"url": "http://a"}}}, "embedded"),
         ({"scaling": {"auto": {"enabled": True}}, "engine": {"enabled": False}}, "prometheus-adapter.prometheus.url"),
         ({"scaling": {"auto": {"enabled": True}}, "adapter": {"tls": {"source": "existingSecret"}}}, "existingSecret"),
     ]:
