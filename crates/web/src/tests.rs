@@ -78,6 +78,7 @@ async fn range_queries_answer_matrices() {
             "/api/v1/query_range?query=1e-7&start=0&end=0.5&step=250ms",
             "/api/v1/query_range?query=h&start=1000&end=1000&step=1",
             "/api/v1/query_range?query=up&start=1000&end=1000&step=1&limit=1",
+            "/api/v1/query_range?query=7&start=1&end=1&step=1&stats=all",
         ],
         &expect![[r#"
             /api/v1/query_range?query=sum(up)&start=980&end=1000&step=10
@@ -88,6 +89,8 @@ async fn range_queries_answer_matrices() {
               200 {"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"h","quote":"a\"\\"},"histograms":[[1000,{"count":"4","sum":"5.5","buckets":[[3,"-0.001","0.001","1"],[0,"0.5","1","1"],[0,"1","2","2"]]}]]}]}}
             /api/v1/query_range?query=up&start=1000&end=1000&step=1&limit=1
               200 {"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up","pod":"a"},"values":[[1000,"1"]]}]},"warnings":["results truncated due to limit"]}
+            /api/v1/query_range?query=7&start=1&end=1&step=1&stats=all
+              200 {"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"7"]]}],"stats":{"timings":{"evalTotalTime":0,"execQueueTime":0,"execTotalTime":0}}}}
         "#]],
     )
     .await;

@@ -7,7 +7,9 @@
 //! - `server_peers`: the server among Debian's Prometheus and Alertmanager.
 //! - `differential`: the same data and questions to Debian's Prometheus and to us.
 //! - `adapter`: the metrics API as a server of its own, before Debian's Prometheus, and inside `crescendo server`.
+//! - `client_library`: an unmodified client, in Python.
 //! - `commands`: those that ask a running server, and a protected one.
+//! - `config_peers`: which configurations are good, next to promtool.
 //! - `browser`: the pages in Chromium.
 //! - `limits`: memory under a hostile query and a burst of series.
 //! - `bad_input`: clear errors, nothing lost.
@@ -18,7 +20,9 @@
 mod adapter;
 mod bad_input;
 mod browser;
+mod client_library;
 mod commands;
+mod config_peers;
 mod differential;
 mod failures;
 mod limits;

@@ -10,8 +10,7 @@ use hpa::manifest::HorizontalPodAutoscaler;
 
 use super::lint::{LintArgs, lint_hpa, mapping_queries, report};
 use super::query::Target;
-use super::{Outcome, check_metrics, check_rules, check_server};
-use crate::config::ConfigSource;
+use super::{Outcome, check_config, check_metrics, check_rules, check_server};
 use crate::printer::Printer;
 
 /// Check files, without running anything. Exit code 1: not fine.
@@ -24,8 +23,8 @@ pub enum CheckCommand {
     #[command(after_help = check_rules::HELP)]
     Rules(check_rules::CheckRulesArgs),
     /// Check a prometheus.yml with the rule files and scrape files that it names, as `server` does.
-    #[command(after_help = "Example:\n  crescendo check config prometheus.yml")]
-    Config(ConfigArgs),
+    #[command(after_help = check_config::HELP)]
+    Config(check_config::ConfigArgs),
     /// Check a page of metrics from stdin, by the rules of its format and of good names.
     #[command(after_help = check_metrics::HELP)]
     Metrics(check_metrics::MetricsArgs),
@@ -38,14 +37,6 @@ pub enum CheckCommand {
     /// Ask a server whether it answers queries.
     #[command(after_help = check_server::READY_HELP)]
     Ready(Target),
-}
-
-/// Arguments of `check config`.
-#[derive(Debug, Args)]
-pub struct ConfigArgs {
-    /// The configuration files.
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
 }
 
 /// Arguments of `check hpa`.
@@ -70,39 +61,12 @@ pub async fn run(command: &CheckCommand, printer: Printer) -> Result<Outcome> {
     match command {
         CheckCommand::Hpa(args) => check_hpa(args, printer),
         CheckCommand::Rules(args) => check_rules::run(args, printer),
-        CheckCommand::Config(args) => check_config(args, printer),
+        CheckCommand::Config(args) => check_config::run(args, printer),
         CheckCommand::Metrics(args) => check_metrics::run(args, printer),
         CheckCommand::WebConfig(args) => check_server::check_web_config(args, printer),
         CheckCommand::Healthy(target) => check_server::ask(target, "healthy", printer).await,
         CheckCommand::Ready(target) => check_server::ask(target, "ready", printer).await,
     }
-}
-
-fn check_config(args: &ConfigArgs, printer: Printer) -> Result<Outcome> {
-    let mut outcome = Outcome::Fine;
-    for path in &args.files {
-        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let source = ConfigSource::new(path.clone());
-        match source.load() {
-            Ok(config) => {
-                for note in &config.notes {
-                    printer.data(&note.to_string())?;
-                }
-                if config.notes.iter().any(|note| note.fails_check) {
-                    outcome = Outcome::NotFine;
-                    continue;
-                }
-                let rules: usize = config.rule_groups.iter().map(|group| group.rules.len()).sum();
-                let jobs = config.jobs.len();
-                printer.data(&format!("{}: fine ({jobs} scrape jobs, {rules} rules)", path.display()))?;
-            }
-            Err(errors) => {
-                outcome = Outcome::NotFine;
-                printer.data(&errors.to_string())?;
-            }
-        }
-    }
-    Ok(outcome)
 }
 
 fn check_hpa(args: &HpaArgs, printer: Printer) -> Result<Outcome> {

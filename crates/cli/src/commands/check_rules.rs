@@ -1,6 +1,6 @@
 //! `crescendo check rules`: are rule files right, and do they do what was meant.
 //!
-//! - [`run`]: the command. [`check_files`]: the same for a configuration that names rule files.
+//! - [`run`]: the command. [`lint_paths`]: what is found in the rule files that a configuration names.
 //!
 //! Rule: promtool's words and exit codes; a finding fails only where the user asks for it.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use promql::Features;
-use rules::lint::{Reader, RuleLint, lint_rules, rule_lines};
+use rules::lint::{Finding, Reader, RuleLint, lint_rules, rule_lines};
 use rules::{RuleGroup, parse_rule_file};
 
 use super::lint::{LintArgs, Selection, report};
@@ -74,33 +74,25 @@ pub fn run(args: &CheckRulesArgs, printer: Printer) -> Result<Outcome> {
             all_good &= tell(rule_files::load(path, &features), &mut files, printer)?;
         }
     }
-    let findings = lint_files(&files, &selection, args.scrape_interval, &readers);
+    let findings =
+        lint_files(&files, &selection, &RuleLint { scrape_interval: args.scrape_interval, readers: &readers });
     let lint = report(&findings, args.lint.is_fatal(), printer);
     Ok(if all_good { lint } else { Outcome::NotFine })
 }
 
-/// Checks the rule files that a configuration names, all together; for `check config`.
+/// What is found in rule files, all together; for `check config`, which has said already what is wrong with them.
 ///
 /// # Errors
 ///
-/// Nothing can be printed.
-pub fn check_files(
+/// A file is not what it was when it was checked.
+pub fn lint_paths(
     paths: &[PathBuf],
     features: &Features,
     selection: &Selection,
-    scrape_interval: Duration,
-    is_fatal: bool,
-    printer: Printer,
-) -> Result<Outcome> {
-    let mut all_good = true;
-    let mut files = Vec::new();
-    for path in paths {
-        printer.data(&format!("Checking {}", path.display()))?;
-        all_good &= tell(rule_files::load(path, features), &mut files, printer)?;
-    }
-    let findings = lint_files(&files, selection, scrape_interval, &[]);
-    let lint = report(&findings, is_fatal, printer);
-    Ok(if all_good { lint } else { Outcome::NotFine })
+    asked: &RuleLint<'_>,
+) -> Result<Vec<Finding>> {
+    let files = paths.iter().map(|path| rule_files::load(path, features)).collect::<Result<Vec<_>>>()?;
+    Ok(lint_files(&files, selection, asked))
 }
 
 /// Prints what came of a file; `false` if it is wrong.
@@ -128,7 +120,12 @@ fn standard_input(features: &Features) -> Result<RuleFile> {
     Ok(RuleFile { path: NAME.to_owned(), text, groups })
 }
 
-fn readers(paths: &[PathBuf]) -> Result<Vec<Reader>> {
+/// The files that read recorded series.
+///
+/// # Errors
+///
+/// One cannot be read.
+pub(super) fn readers(paths: &[PathBuf]) -> Result<Vec<Reader>> {
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Reader::parse(&path.display().to_string(), &text).with_context(|| format!("cannot read {}", path.display()))
@@ -137,14 +134,9 @@ fn readers(paths: &[PathBuf]) -> Result<Vec<Reader>> {
 }
 
 /// What is found in the files together, with the lines of the rules.
-fn lint_files(
-    files: &[RuleFile],
-    selection: &Selection,
-    scrape_interval: Duration,
-    readers: &[Reader],
-) -> Vec<rules::lint::Finding> {
+fn lint_files(files: &[RuleFile], selection: &Selection, asked: &RuleLint<'_>) -> Vec<Finding> {
     let groups: Vec<RuleGroup> = files.iter().flat_map(|file| file.groups.iter().cloned()).collect();
-    let mut findings = lint_rules(&groups, &RuleLint { scrape_interval, readers });
+    let mut findings = lint_rules(&groups, asked);
     findings.retain(|finding| selection.contains(finding.check));
     for finding in &mut findings {
         let Some(file) = files.iter().find(|file| *file.path == *finding.file) else { continue };

@@ -5,6 +5,7 @@
 pub mod adapter;
 pub mod asr;
 pub mod check;
+pub mod check_config;
 pub mod check_metrics;
 pub mod check_rules;
 pub mod check_server;

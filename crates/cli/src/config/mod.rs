@@ -82,6 +82,10 @@ pub struct ServerConfig {
     pub notes: Vec<Note>,
     /// All files that belong to it.
     pub patterns: Patterns,
+    /// The files of scrape jobs that were found.
+    pub scrape_paths: Vec<PathBuf>,
+    /// The rule files that were found.
+    pub rule_paths: Vec<PathBuf>,
     /// What [`ConfigSource::fingerprint`] gives as long as no file changes.
     pub fingerprint: u64,
 }
@@ -160,7 +164,8 @@ impl ConfigSource {
             }
             Err(error) => errors.push(error),
         }
-        for path in self.listed(&config.patterns.scrape_files.clone(), &mut config, &mut errors) {
+        config.scrape_paths = self.listed(&config.patterns.scrape_files.clone(), &mut config, &mut errors);
+        for path in config.scrape_paths.clone() {
             let read = read_into(&path, &mut hasher).and_then(|text| {
                 let name = path.display().to_string();
                 Ok(root::read_scrape_file(&name, &text, folder_of(&path), &mut names, &mut config)?)
@@ -172,7 +177,8 @@ impl ConfigSource {
             let problem = |job: &JobConfig| job.config.clone().check().err().map(FileError::Job);
             errors.extend(config.jobs.iter().filter_map(problem));
         }
-        for path in self.listed(&config.patterns.rule_files.clone(), &mut config, &mut errors) {
+        config.rule_paths = self.listed(&config.patterns.rule_files.clone(), &mut config, &mut errors);
+        for path in config.rule_paths.clone() {
             let read = read_into(&path, &mut hasher)
                 .and_then(|text| Ok(rules::parse_rule_file(&path.display().to_string(), &text, &self.features)?));
             match read {

@@ -17,7 +17,7 @@ use storage::Queryable;
 use super::Shared;
 use super::answer::json_text;
 use crate::error::ApiError;
-use crate::json::{Writer, truncate, warnings};
+use crate::json::{QueryTimings, Writer, truncate, warnings};
 use crate::params::Params;
 
 /// The most points of one series in an answer, as upstream.
@@ -66,6 +66,8 @@ struct Query {
     expr: Expr,
     context: QueryContext,
     patience: Duration,
+    /// Whether the answer says what it took.
+    with_stats: bool,
 }
 
 impl Query {
@@ -88,7 +90,8 @@ impl Query {
         let expr = engine.parse(&text).map_err(|error| ApiError::parameter("query", error))?;
         let deadline: Option<Timestamp> = Some(shared.parts.clock.now().saturating_add(patience));
         let context = QueryContext { deadline, lookback_delta, ..QueryContext::default() };
-        Ok(Self { text, expr, context, patience })
+        let with_stats = !params.get("stats").is_empty();
+        Ok(Self { text, expr, context, patience, with_stats })
     }
 
     async fn answer(
@@ -109,13 +112,16 @@ impl Query {
         let work = move || -> Result<String, ApiError> {
             let parts = &owner.parts;
             let began = parts.clock.now();
-            owner.metrics.query_waited(began.since(asked));
+            let queued = began.since(asked);
+            owner.metrics.query_waited(queued);
             let result = run(&*parts.queryable, &parts.engine, &self.expr, &self.text, &self.context);
-            owner.metrics.query_ran(parts.clock.now().since(began));
+            let evaluated = parts.clock.now().since(began);
+            owner.metrics.query_ran(evaluated);
+            let timings = self.with_stats.then_some(QueryTimings { queued, evaluated });
             let QueryResult { mut value, annotations } = result?;
             let truncated = limit.is_some_and(|limit| truncate(&mut value, limit));
             let warnings = warnings(&annotations, truncated);
-            Ok(Writer::success(|writer| writer.query_data(&value), &warnings, &annotations.infos))
+            Ok(Writer::success(|writer| writer.query_data(&value, timings), &warnings, &annotations.infos))
         };
         shared.gate.run(patience, cancel, work).await?.map(json_text)
     }
