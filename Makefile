@@ -70,7 +70,7 @@ rule-tests: binary ## Unit tests of the rules that are shipped, and what in them
 
 .PHONY: chart
 chart: binary chart-tools ## The Helm chart: lint, golden files (UPDATE=1 writes them), effect of each key, schemas of Kubernetes.
-	@python=$(CACHE)/tools/chart-python/bin/python; helms=$$(ls $(CACHE)/tools/bin/helm[34] 2>/dev/null || true); \
+	@python=$(CACHE)/tools/chart-python/bin/python; helms=$$(ls -r $(CACHE)/tools/bin/helm[34] 2>/dev/null || true); \
 	if [ -x $$python ] && [ -n "$$helms" ]; then CRESCENDO_BINARY=$(BINARY) $$python charts/crescendo/tests/chart.py check $$helms; \
 	else echo "no Helm or no kubernetes-validate: the chart was not tested"; [ "$${CI:-}" != true ]; fi
 

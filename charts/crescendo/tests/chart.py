@@ -2,7 +2,8 @@
 """Tests of the chart, and what is made out of its values.
 
 chart.py generate              writes README.md and values.schema.json
-chart.py check HELM...         lint, golden files, mutations, schemas; UPDATE=1 writes the golden files anew
+chart.py check HELM...         lint, golden files, mutations, schemas; UPDATE=1 writes the golden files anew;
+                               the newest Helm comes first: Helm 3 prints no notes without a cluster
 chart.py install HELM...       installs, upgrades and removes in the cluster of KUBECONFIG, which must be an empty one
 
 The examples are rendered with every Helm given and must not differ. CRESCENDO_BINARY, where set, reads what is
