@@ -89,6 +89,10 @@ binary: ## The binary that the end-to-end tests start (the profile of the tests)
 e2e: binary model audio tools ## Tests of the whole binary.
 	CRESCENDO_BINARY=$(BINARY) cargo test -p e2e --locked -- --test-threads 1 --nocapture
 
+.PHONY: controlplane
+controlplane: ## A control plane of Kubernetes, into the cache folder (with Go; 10 to 20 minutes once).
+	scripts/install-controlplane.sh $(CACHE)/controlplane
+
 .PHONY: tools
 tools: ## Tools of the checks and yardsticks of the tests, into the cache folder.
 	scripts/install-tools.sh $(CACHE)/tools
