@@ -93,6 +93,11 @@ e2e: binary model audio tools ## Tests of the whole binary.
 controlplane: ## A control plane of Kubernetes, into the cache folder (with Go; 10 to 20 minutes once).
 	scripts/install-controlplane.sh $(CACHE)/controlplane
 
+.PHONY: cluster-test
+cluster-test: export CRESCENDO_CONTROLPLANE := $(CACHE)/controlplane/controlplane
+cluster-test: binary controlplane ## The real HPA on a real control plane, through the real aggregator.
+	CRESCENDO_BINARY=$(BINARY) cargo test -p e2e --test cluster --locked -- --nocapture
+
 .PHONY: tools
 tools: ## Tools of the checks and yardsticks of the tests, into the cache folder.
 	scripts/install-tools.sh $(CACHE)/tools

@@ -14,6 +14,9 @@ use tokio::task::JoinSet;
 /// More than any request of a scraper has.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// Makes the page of a visit.
+type Text = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// A running target.
 #[derive(Debug)]
 pub struct Target {
@@ -30,11 +33,27 @@ impl Target {
     ///
     /// No port can be bound.
     pub async fn start(page: &str) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let page = Arc::new(Mutex::new(page.to_owned()));
+        let shared = Arc::clone(&page);
+        let text = move || shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self::serve(SocketAddr::from(([127, 0, 0, 1], 0)), page, Arc::new(text)).await
+    }
+
+    /// Starts one on this address, whose page is made for each visit.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound.
+    pub async fn start_at(address: SocketAddr, page: impl Fn() -> String + Send + Sync + 'static) -> Result<Self> {
+        Self::serve(address, Arc::default(), Arc::new(page)).await
+    }
+
+    async fn serve(address: SocketAddr, page: Arc<Mutex<String>>, text: Text) -> Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let (page, visits) = (Arc::new(Mutex::new(page.to_owned())), Arc::new(AtomicU64::new(0)));
+        let visits = Arc::new(AtomicU64::new(0));
         let mut task = JoinSet::new();
-        task.spawn(accept(listener, Arc::clone(&page), Arc::clone(&visits)));
+        task.spawn(accept(listener, text, Arc::clone(&visits)));
         Ok(Self { address, page, visits, _task: task })
     }
 
@@ -56,7 +75,7 @@ impl Target {
     }
 }
 
-async fn accept(listener: TcpListener, page: Arc<Mutex<String>>, visits: Arc<AtomicU64>) {
+async fn accept(listener: TcpListener, page: Text, visits: Arc<AtomicU64>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         connections.spawn(serve(stream, Arc::clone(&page), Arc::clone(&visits)));
@@ -64,7 +83,7 @@ async fn accept(listener: TcpListener, page: Arc<Mutex<String>>, visits: Arc<Ato
     }
 }
 
-async fn serve(mut stream: TcpStream, page: Arc<Mutex<String>>, visits: Arc<AtomicU64>) {
+async fn serve(mut stream: TcpStream, page: Text, visits: Arc<AtomicU64>) {
     let mut head = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -79,7 +98,7 @@ async fn serve(mut stream: TcpStream, page: Arc<Mutex<String>>, visits: Arc<Atom
         }
         head.clear();
         let visit = visits.fetch_add(1, Ordering::SeqCst) + 1;
-        let page = page.lock().unwrap_or_else(PoisonError::into_inner).replace("VISITS", &visit.to_string());
+        let page = page().replace("VISITS", &visit.to_string());
         let length = page.len();
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {length}\r\n\r\n{page}"
