@@ -3,6 +3,7 @@
 //! - [`client`]: asks and watches an API server; [`client::Store`] holds what is watched.
 //! - [`targets`]: `kubernetes_sd_configs`: objects as scrape targets.
 //! - [`operator`]: `ServiceMonitors` and their like as scrape jobs and rule files, as Prometheus Operator makes them.
+//! - [`monitors`]: watches those objects, and says what they become each time that it changes.
 //! - [`objects`]: which objects and resources there are, for the metrics API.
 //! - [`json`]: YAML documents in the form in which the API gives objects. [`testing`]: an API server for tests.
 //!
@@ -11,6 +12,7 @@
 
 pub mod client;
 pub mod json;
+pub mod monitors;
 pub mod objects;
 pub mod operator;
 pub mod targets;

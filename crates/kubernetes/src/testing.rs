@@ -2,7 +2,7 @@
 //!
 //! Rule: what it does not know it answers with 404; it checks nobody.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,6 +40,8 @@ struct State {
     /// Versions up to here are forgotten.
     compacted: u64,
     requests: Vec<String>,
+    /// Collections of kinds that are not there.
+    withdrawn: BTreeSet<String>,
     faults: VecDeque<(String, Fault)>,
     on_create: Option<OnCreate>,
     /// Grows with each order to close the watches.
@@ -176,6 +178,17 @@ impl FakeCluster {
     pub fn close_watches(&self) {
         self.state().closings += 1;
         self.changed.send_replace(());
+    }
+
+    /// Serves a collection no longer, and closes all watches.
+    pub fn withdraw(&self, collection: &str) {
+        self.state().withdrawn.insert(collection.to_owned());
+        self.close_watches();
+    }
+
+    /// Serves a collection again.
+    pub fn serve(&self, collection: &str) {
+        self.state().withdrawn.remove(collection);
     }
 
     /// The next request whose path with its query contains this goes wrong.
@@ -347,6 +360,10 @@ impl Conversation {
             }
             Some(Fault::Body(body)) => return self.respond(200, &body).await,
             None => {}
+        }
+        let is_withdrawn = lock(&self.state).withdrawn.contains(&asked.collection);
+        if is_withdrawn {
+            return self.respond(404, b"404 page not found\n").await;
         }
         if asked.query.contains_key("watch") {
             return self.watch(asked).await;

@@ -3,7 +3,7 @@
 //! - [`ConfigSource`]: where it is; [`ConfigSource::load`] to a [`ServerConfig`], whose every part was checked.
 //! - [`ConfigErrors`]: everything that is wrong, in all files. [`ConfigMetrics`]: how loads went.
 //! - `root`: the sections; `global`, `storage`: one each; those of scraping, alerting and remote storages are
-//!   read by their crates. `files`: paths and patterns. `shown`: the text without secrets.
+//!   read by their crates. [`FoundConfig`]: what objects of a cluster add. `files`: paths and patterns. `shown`: the text without secrets.
 //!
 //! ```text
 //! prometheus.yml ─┬─▶ scrape_config_files ─▶ jobs
@@ -14,6 +14,7 @@
 //! whole.
 
 mod files;
+mod found;
 mod global;
 mod metrics;
 mod root;
@@ -36,6 +37,7 @@ use rules::notifier::AlertingConfig;
 use scrape::JobConfig;
 
 pub use self::files::Patterns;
+pub use self::found::{FoundConfig, FoundContext, FoundObject};
 pub use self::global::Global;
 pub use self::metrics::ConfigMetrics;
 #[cfg(test)]

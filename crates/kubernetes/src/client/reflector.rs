@@ -205,7 +205,11 @@ impl<T: Keyed + DeserializeOwned + Send + Sync> Reflector<T> {
         self.observe(ReflectorEvent::Failed, 1);
         let (resource, namespace) = (&self.resource.plural, self.scope.namespace.as_deref().unwrap_or("all"));
         let server = self.client.server();
-        tracing::warn!(server, resource, namespace, %error, "watching failed; what is known stays in force");
+        // A kind that is not served, or not yet, is said once.
+        let is_said = error.is_not_found() && self.store.failure().is_some_and(|last| last.is_not_found());
+        if !is_said {
+            tracing::warn!(server, resource, namespace, %error, "watching failed; what is known stays in force");
+        }
         self.store.set_failure(Some(Arc::new(error)));
     }
 

@@ -159,8 +159,9 @@ fn check(golden: &Path, input: &Input) -> Result<(), String> {
     if let Some(rejected) = made.rejected.first() {
         return Err(rejected.to_string());
     }
-    made.scrape_configs.iter().try_for_each(is_taken)?;
-    let scrape_configs = normal(Value::Array(made.scrape_configs), &input.mounted);
+    let made_jobs: Vec<Value> = made.jobs.into_iter().map(|job| job.config).collect();
+    made_jobs.iter().try_for_each(is_taken)?;
+    let scrape_configs = normal(Value::Array(made_jobs), &input.mounted);
     let mut jobs = expected["scrape_configs"].take();
     jobs.as_array_mut().into_iter().flatten().for_each(remove_sharding);
     compare("scrape_configs", &jobs, &scrape_configs)?;

@@ -3,6 +3,8 @@
 //! Rule: jobs come in the order of `NAMESPACE/NAME`, `ServiceMonitors` first, then `PodMonitors`, Probes, `ScrapeConfigs`,
 //! and what is added at the end.
 
+use std::fmt;
+
 use serde_json::{Map, Value, json};
 
 use super::assets::Assets;
@@ -30,9 +32,43 @@ pub struct Monitors {
     pub rules: Vec<PrometheusRule>,
 }
 
+/// The object that something comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+impl Origin {
+    pub(crate) fn new(kind: &'static str, of: &Metadata) -> Self {
+        Self { kind, namespace: of.namespace.clone(), name: of.name.clone() }
+    }
+}
+
+/// A scrape job that an object asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrapeJob {
+    /// The object.
+    pub origin: Origin,
+    /// The item of `scrape_configs`.
+    pub config: Value,
+}
+
 /// A rule file that an object becomes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleFile {
+    /// The object.
+    pub origin: Origin,
     /// `NAMESPACE-NAME-UID.yaml`
     pub name: String,
     /// What the file holds.
@@ -41,14 +77,10 @@ pub struct RuleFile {
 
 /// An object that is left out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{kind} {namespace}/{name}: {reason}")]
+#[error("{origin}: {reason}")]
 pub struct Rejected {
-    /// Its kind.
-    pub kind: &'static str,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// The object.
+    pub origin: Origin,
     /// Why.
     pub reason: Rejection,
 }
@@ -58,8 +90,8 @@ pub struct Rejected {
 pub struct Generated {
     /// The section `global`.
     pub global: Map<String, Value>,
-    /// The items of `scrape_configs`.
-    pub scrape_configs: Vec<Value>,
+    /// The scrape jobs.
+    pub jobs: Vec<ScrapeJob>,
     /// The rule files.
     pub rule_files: Vec<RuleFile>,
     /// What was left out, and why.
@@ -89,46 +121,52 @@ impl Generator<'_> {
         let version = Version::parse(&self.prometheus.spec.version);
         let context = Context { prometheus: self.prometheus, assets: self.assets, version };
         let mut made = Generated { global: context.global(), ..Generated::default() };
-        let jobs = &mut Vec::new();
-        made.each("ServiceMonitor", &monitors.service_monitors, jobs, |one| service_monitor::jobs(&context, one));
-        made.each("PodMonitor", &monitors.pod_monitors, jobs, |one| pod_monitor::jobs(&context, one));
-        made.each("Probe", &monitors.probes, jobs, |one| probe::jobs(&context, one));
-        made.each("ScrapeConfig", &monitors.scrape_configs, jobs, |one| scrape_config::jobs(&context, one));
-        made.scrape_configs.append(jobs);
-        let files = &mut Vec::new();
-        made.each("PrometheusRule", &monitors.rules, files, |one| Ok(vec![rules::file(&context, one)?]));
-        made.rule_files.append(files);
-        let added = context.additional_jobs();
-        made.take("Prometheus", &self.prometheus.metadata, added, jobs);
-        made.scrape_configs.append(jobs);
+        made.jobs_of("ServiceMonitor", &monitors.service_monitors, |one| service_monitor::jobs(&context, one));
+        made.jobs_of("PodMonitor", &monitors.pod_monitors, |one| pod_monitor::jobs(&context, one));
+        made.jobs_of("Probe", &monitors.probes, |one| probe::jobs(&context, one));
+        made.jobs_of("ScrapeConfig", &monitors.scrape_configs, |one| scrape_config::jobs(&context, one));
+        for object in sorted(&monitors.rules) {
+            match rules::file(&context, object) {
+                Ok(file) => made.rule_files.push(file),
+                Err(reason) => made.reject(Origin::new(rules::KIND, &object.metadata), reason),
+            }
+        }
+        made.take(Origin::new("Prometheus", &self.prometheus.metadata), context.additional_jobs());
         made
     }
 }
 
 impl Generated {
-    fn each<S, T>(
+    fn jobs_of<S>(
         &mut self,
         kind: &'static str,
         objects: &[Object<S>],
-        into: &mut Vec<T>,
-        make: impl Fn(&Object<S>) -> Result<Vec<T>, Rejection>,
+        make: impl Fn(&Object<S>) -> Result<Vec<Value>, Rejection>,
     ) {
-        let mut sorted: Vec<&Object<S>> = objects.iter().collect();
-        sorted.sort_by_cached_key(|object| object.metadata.key());
-        for object in sorted {
-            self.take(kind, &object.metadata, make(object), into);
+        for object in sorted(objects) {
+            self.take(Origin::new(kind, &object.metadata), make(object));
         }
     }
 
-    fn take<T>(&mut self, kind: &'static str, of: &Metadata, made: Result<Vec<T>, Rejection>, into: &mut Vec<T>) {
+    fn take(&mut self, origin: Origin, made: Result<Vec<Value>, Rejection>) {
         match made {
-            Ok(made) => into.extend(made),
-            Err(reason) => {
-                let (namespace, name) = (of.namespace.clone(), of.name.clone());
-                self.rejected.push(Rejected { kind, namespace, name, reason });
+            Ok(made) => {
+                let job = |config| ScrapeJob { origin: origin.clone(), config };
+                self.jobs.extend(made.into_iter().map(job));
             }
+            Err(reason) => self.reject(origin, reason),
         }
     }
+
+    fn reject(&mut self, origin: Origin, reason: Rejection) {
+        self.rejected.push(Rejected { origin, reason });
+    }
+}
+
+fn sorted<S>(objects: &[Object<S>]) -> Vec<&Object<S>> {
+    let mut sorted: Vec<&Object<S>> = objects.iter().collect();
+    sorted.sort_by_cached_key(|object| object.metadata.key());
+    sorted
 }
 
 impl Context<'_> {

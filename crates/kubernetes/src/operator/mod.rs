@@ -36,7 +36,7 @@ mod version;
 
 pub use assets::{AssetKind, AssetRef, Assets};
 pub use error::{Problem, Rejection};
-pub use generate::{Generated, Generator, Monitors, Rejected, RuleFile};
+pub use generate::{Generated, Generator, Monitors, Origin, Rejected, RuleFile, ScrapeJob};
 pub(crate) use relabel::meta_name;
 pub use select::{Selection, read};
 pub use version::Version;

@@ -10,11 +10,14 @@ use promql::{Expr, VectorSelector};
 use serde_json::{Value, json};
 
 use super::error::{Problem, Rejection};
-use super::generate::{Context, RuleFile};
+use super::generate::{Context, Origin, RuleFile};
 use super::objects::PrometheusRule;
 
 /// Fields of a group that only Thanos knows.
 const OF_THANOS: &str = "partial_response_strategy";
+
+/// The kind of the objects.
+pub(super) const KIND: &str = "PrometheusRule";
 
 /// The rule file of an object.
 pub(super) fn file(context: &Context<'_>, object: &PrometheusRule) -> Result<RuleFile, Rejection> {
@@ -30,7 +33,7 @@ pub(super) fn file(context: &Context<'_>, object: &PrometheusRule) -> Result<Rul
         groups.push(json!(group));
     }
     let name = format!("{}-{}-{}.yaml", of.namespace, of.name, of.uid);
-    Ok(RuleFile { name, content: json!({"groups": groups}) })
+    Ok(RuleFile { origin: Origin::new(KIND, of), name, content: json!({"groups": groups}) })
 }
 
 fn enforce(group: &mut BTreeMap<String, Value>, label: &str, value: &str, path: &str) -> Result<(), Rejection> {

@@ -144,6 +144,18 @@ impl Selection {
         }
     }
 
+    /// What the labels of an object must satisfy, as the API is asked for it.
+    #[must_use]
+    pub fn label_selector(&self) -> String {
+        self.objects.to_string()
+    }
+
+    /// Whether the labels of namespaces decide.
+    #[must_use]
+    pub fn needs_namespaces(&self) -> bool {
+        matches!(&self.namespaces, Namespaces::Labelled(selector) if !selector.is_everything())
+    }
+
     /// Whether an object is selected; `namespaces` are the labels of all namespaces.
     #[must_use]
     pub fn selects(&self, object: &Metadata, namespaces: &BTreeMap<String, BTreeMap<String, String>>) -> bool {

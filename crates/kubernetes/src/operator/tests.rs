@@ -20,7 +20,7 @@ fn rejected(spec: &serde_json::Value, expected: &str) {
     let made = Generator { prometheus: &prometheus, assets: &assets }.generate(&monitors);
     let rejected: Vec<String> = made.rejected.iter().map(ToString::to_string).collect();
     assert_eq!(rejected, [format!("ServiceMonitor smallest/bad: {expected}")]);
-    assert_eq!(made.scrape_configs.len(), 1, "the good one goes on");
+    assert_eq!(made.jobs.len(), 1, "the good one goes on");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn scrape_classes_give_what_a_monitor_does_not_say() {
         "relabelings": [{"targetLabel": "own", "replacement": "yes"}]}]});
     let monitors = Monitors { service_monitors: vec![service_monitor(&spec)], ..Monitors::default() };
     let made = Generator { prometheus: &prometheus, assets: &Assets::default() }.generate(&monitors);
-    let job = &made.scrape_configs[0];
+    let job = &made.jobs[0].config;
     assert_eq!(job["tls_config"], json!({"ca_file": "/own", "cert_file": "/cert", "key_file": "/key"}));
     assert_eq!((&job["authorization"], &job["bearer_token_file"]), (&json!(null), &json!("/own-token")));
     assert_eq!(job["fallback_scrape_protocol"], "PrometheusText0.0.4");

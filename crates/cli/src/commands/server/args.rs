@@ -18,6 +18,7 @@ use rules::AlertTimes;
 use yaml::parse_size;
 
 use super::adapter_args::AdapterArgs;
+use super::monitors::KubernetesArgs;
 use super::other_flags::{OtherPrometheusFlags, check_feature};
 
 const EXAMPLES: &str = "Examples:
@@ -57,6 +58,8 @@ pub struct ServerArgs {
     pub(super) rules: RuleArgs,
     #[command(flatten)]
     pub(super) adapter: AdapterArgs,
+    #[command(flatten)]
+    pub(super) kubernetes: KubernetesArgs,
     #[command(flatten)]
     pub(super) other: OtherPrometheusFlags,
     /// Every flag with its value, for `/api/v1/status/flags`; the caller fills it in.

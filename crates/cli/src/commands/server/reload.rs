@@ -7,6 +7,7 @@
 //! SIGHUP ─────┐
 //! /-/reload ──┼─▶ load all files ─▶ check all ─▶ build discoverers ─▶ scrape, rules, notifier, storage
 //! a change ───┘        └─ anything wrong: nothing changes, the last good one stays in force
+//! monitors of a cluster ─▶ the last good one with what they add ──┘
 //! ```
 //!
 //! Rule: one load at a time; what it changes is changed after everything of it was found right.
@@ -27,8 +28,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use web::{ActionError, BoxFuture, Lifecycle};
 
+use super::monitors::Monitors;
 use super::status::ConfigState;
-use crate::config::{ConfigMetrics, ConfigSource, Global, Patterns, ServerConfig, StorageConfig};
+use crate::config::{ConfigMetrics, ConfigSource, FoundConfig, Global, Patterns, ServerConfig, StorageConfig};
 use crate::signals;
 use crate::wiring::WiredEngine;
 use crate::wiring::recorded::RecordingRules;
@@ -82,6 +84,9 @@ pub(super) struct Reloader {
     metrics: ConfigMetrics,
     requests: mpsc::Receiver<Reply>,
     watch_interval: Duration,
+    monitors: Monitors,
+    /// The configuration in force, without what the monitors add.
+    config: Arc<ServerConfig>,
     patterns: Patterns,
     /// The fingerprint of the files that were last loaded.
     seen: u64,
@@ -105,6 +110,7 @@ pub(super) struct ReloaderParts<'a> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) registry: &'a Registry,
     pub(super) watch_interval: Duration,
+    pub(super) monitors: Monitors,
     pub(super) quit: CancellationToken,
 }
 
@@ -115,7 +121,7 @@ impl Reloader {
         let (sender, requests) = mpsc::channel(MAX_WAITING);
         let ReloaderParts { source, engine, notifier, recorded, scrape, state, notifications, clock, registry, .. } =
             parts;
-        let (watch_interval, quit) = (parts.watch_interval, parts.quit);
+        let (watch_interval, monitors, quit) = (parts.watch_interval, parts.monitors, parts.quit);
         let discovery = DiscoveryContext {
             client: scrape.client,
             metrics: DiscoveryMetrics::new(registry)?,
@@ -134,6 +140,8 @@ impl Reloader {
             metrics: ConfigMetrics::register(registry)?,
             requests,
             watch_interval,
+            monitors,
+            config: Arc::default(),
             patterns: config.patterns.clone(),
             seen: config.fingerprint,
             opened_with: config.storage,
@@ -159,6 +167,10 @@ impl Reloader {
                 () = shutdown.cancelled() => return Ok(()),
                 () = hang_ups.next() => None,
                 Some(reply) = self.requests.recv() => Some(reply),
+                () = self.monitors.changed() => {
+                    self.take_monitors().await;
+                    continue;
+                }
                 _instant = ticks.tick(), if is_watching => {
                     if self.fingerprint().await? == seen {
                         continue;
@@ -213,9 +225,35 @@ impl Reloader {
             tracing::warn!(subject = note.subject, "{}", note.text);
         }
         self.note_what_needs_a_restart(&config);
-        let jobs = config.jobs.iter().map(|job| self.job(job)).collect::<Result<Vec<_>>>()?;
+        self.put_in_force(&config).await?;
+        if let Some(max) = config.storage.max_exemplars {
+            self.engine.tsdb.set_max_exemplars(max);
+        }
+        let now = self.clock.now();
+        self.patterns = config.patterns.clone();
+        self.state.succeeded(&config, now);
+        self.config = Arc::new(config);
+        self.metrics.succeeded(now);
+        self.notifications.withdraw(FAILED);
+        Ok(())
+    }
+
+    /// Takes what the monitors became, on top of the configuration in force.
+    async fn take_monitors(&mut self) {
+        let config = Arc::clone(&self.config);
+        if let Err(error) = self.put_in_force(&config).await {
+            let error = format!("{error:#}");
+            tracing::error!(error, "what was found in the cluster is not applied; what was in force stays");
+        }
+    }
+
+    /// Puts jobs, rules and receivers in force, with what the monitors add.
+    async fn put_in_force(&mut self, config: &ServerConfig) -> Result<()> {
+        let mut jobs = config.jobs.iter().map(|job| self.job(job)).collect::<Result<Vec<_>>>()?;
         let labels = config.global.external_labels.clone();
         let notifier = config.alerting.notifier_config(labels, &self.discovery).context("section `alerting`")?;
+        let mut found = self.monitors.read(config, &self.source.features)?;
+        jobs.extend(self.found_jobs(&mut found));
         // Checked as a whole by the manager before it changes anything, and changed first for that.
         self.engine.scrape.apply(jobs).await?;
         // Before the rules, so that the first alerts find whom to tell.
@@ -224,18 +262,29 @@ impl Reloader {
             let (external_labels, remotes) = (config.global.external_labels.clone(), config.remote_write.clone());
             remote_write.apply(RemoteWrites { external_labels, remotes }).await?;
         }
-        let groups = groups(&config);
+        let found_groups = found.objects.iter().flat_map(|object| object.rule_groups.iter().cloned());
+        let groups: Vec<RuleGroup> = groups(config).into_iter().chain(found_groups).collect();
         self.recorded.set(&groups);
         self.engine.rules.apply(groups).await?;
-        if let Some(max) = config.storage.max_exemplars {
-            self.engine.tsdb.set_max_exemplars(max);
-        }
-        let now = self.clock.now();
-        self.patterns = config.patterns.clone();
-        self.state.succeeded(&config, now);
-        self.metrics.succeeded(now);
-        self.notifications.withdraw(FAILED);
+        self.monitors.tell(&found);
         Ok(())
+    }
+
+    /// The jobs of objects. One whose targets cannot be looked for is left out.
+    fn found_jobs(&self, found: &mut FoundConfig) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        let FoundConfig { objects, rejected } = found;
+        objects.retain(|object| match object.jobs.iter().map(|job| self.job(job)).collect::<Result<Vec<_>>>() {
+            Ok(built) => {
+                jobs.extend(built);
+                true
+            }
+            Err(error) => {
+                rejected.push((object.origin.clone(), format!("{error:#}")));
+                false
+            }
+        });
+        jobs
     }
 
     fn job(&self, job: &JobConfig) -> Result<Job> {

@@ -6,7 +6,7 @@
 //!  │                        │    └──▶ notifier ─▶ Alertmanagers
 //!  │                        └ tee ─▶ remote write ─▶ other storages
 //!  │                        └──▶ metrics API, where it is asked for
-//!  └▶ reloader ─────────────┴ applies a configuration to scrape, rules, notifier and storage
+//!  └▶ reloader ◀─ monitors ─┴ applies a configuration to scrape, rules, notifier and storage
 //! ```
 //!
 //! Rule: connections are made here, once; no component finds another by itself.
@@ -97,6 +97,8 @@ pub(super) async fn wire(
     let engine = wire_engine(settings, &clock, &registry, group).await?;
     group.add("notifier", Stage::Notify, |token| ended(notifier.run(token)));
 
+    let watcher = args.kubernetes.watcher(&scrape.client, clock.now().unix_ms().unsigned_abs())?;
+    let (watcher, monitors) = watcher.map(|(watcher, monitors)| (Some(watcher), monitors)).unwrap_or_default();
     let (state, notifications, readiness) =
         (Arc::new(ConfigState::default()), Notifications::default(), Readiness::default());
     let recorded = RecordingRules::default();
@@ -112,6 +114,7 @@ pub(super) async fn wire(
         clock: Arc::clone(&clock),
         registry: &registry,
         watch_interval: args.auto_reload_interval,
+        monitors,
         quit,
     };
     let (mut reloader, lifecycle) = Reloader::new(parts, &config)?;
@@ -140,6 +143,9 @@ pub(super) async fn wire(
 
     reloader.apply(config).await?;
     group.add("configuration", Stage::Control, |token| reloader.run(token));
+    if let Some(watcher) = watcher {
+        group.add("monitors", Stage::Control, |token| ended(watcher.run(token)));
+    }
     group.add("memory", Stage::Storage, |token| memory.observe(token));
     readiness.set(true);
     let options = serve_options(&args);
