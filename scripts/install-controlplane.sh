@@ -2,7 +2,7 @@
 # Builds the cluster of the tests (e2e/controlplane: API server, controller manager, etcd and kubectl in one
 # binary) into DIR/controlplane. What is there already is left as it is while its sources are the same.
 # It takes 10 to 20 minutes of two cores and 4 GB of disk while it builds; what it downloads and compiles
-# on the way (DIR/work) is removed once the binary is there. Without Go it says so, and the tests that need
+# on the way (DIR/making) is removed once the binary is there. Without Go it says so, and the tests that need
 # a cluster say that they did not run.
 set -euo pipefail
 dir=${1:?usage: install-controlplane.sh DIR}
@@ -17,8 +17,8 @@ if ! command -v go >/dev/null; then
   exit 0
 fi
 
-mkdir -p "$dir/work"
-export GOMODCACHE=$dir/work/mod GOCACHE=$dir/work/build CGO_ENABLED=0 GOFLAGS="-modcacherw -buildvcs=false"
+mkdir -p "$dir/making"
+export GOMODCACHE=$dir/making/mod GOCACHE=$dir/making/build CGO_ENABLED=0 GOFLAGS="-modcacherw -buildvcs=false"
 cd "$sources"
 version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
 IFS=. read -r major minor _ <<<"${version#v}"
@@ -27,7 +27,7 @@ variables="-s -w"
 for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
   variables+=" -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
 done
-nice go build -mod=readonly -p 2 -trimpath -ldflags "$variables" -o "$dir/work/controlplane" .
-mv "$dir/work/controlplane" "$dir/controlplane"
+nice go build -mod=readonly -p 2 -trimpath -ldflags "$variables" -o "$dir/making/controlplane" .
+mv "$dir/making/controlplane" "$dir/controlplane"
 echo "$stamp" >"$dir/stamp"
-rm -rf "$dir/work"
+rm -rf "$dir/making"

@@ -56,7 +56,7 @@ fn every_source_file_is_in_a_module_tree() {
     let roots = ["lib.rs", "main.rs", "build.rs"];
     let is_root = |path: &str| {
         roots.iter().any(|root| path.ends_with(&format!("/{root}")))
-            || ["/benches/", "/examples/", "/fuzz_targets/"].iter().any(|folder| path.contains(folder))
+            || ["/benches/", "/bin/", "/examples/", "/fuzz_targets/"].iter().any(|folder| path.contains(folder))
             || path.split_once("/tests/").is_some_and(|(_, rest)| !rest.contains('/') && !path.contains("/src/"))
     };
     let orphans = sources.iter().filter(|(path, _)| {
