@@ -1,7 +1,7 @@
 //! What runs in a test's cluster and is no part of `crescendo`: workers whose load is a number in a file, and the
 //! cluster itself where a person wants it.
 //!
-//! - `cluster up`: runs a control plane with its node until it is ended; `make cluster-up` puts it into namespaces.
+//! - `cluster up`: runs a control plane with its node, in namespaces of its own, until it is interrupted.
 //! - `cluster worker ADDRESS FILE`: says of itself that it has as many active requests as the file says.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a program of its own")]
