@@ -87,7 +87,7 @@ binary: ## The binary that the end-to-end tests start (the profile of the tests)
 
 .PHONY: e2e
 e2e: binary model audio tools ## Tests of the whole binary.
-	CRESCENDO_BINARY=$(BINARY) cargo test -p e2e --locked -- --test-threads 1 --nocapture
+	CRESCENDO_BINARY=$(BINARY) cargo test -p e2e --lib --bins --test binary --locked -- --test-threads 1 --nocapture
 
 .PHONY: controlplane
 controlplane: ## A control plane of Kubernetes, into the cache folder (with Go; 10 to 20 minutes once).
@@ -117,7 +117,7 @@ audio: ## Reference recordings with their texts, for accuracy tests.
 .PHONY: soak
 soak: binary model audio fuzz ## The long forms of the tests (hours); results belong into docs/soak.md.
 	CRESCENDO_SOAK=1 cargo test -p scrape --lib --locked -- crowd --nocapture
-	CRESCENDO_BINARY=$(BINARY) CRESCENDO_SOAK=1 cargo test -p e2e --locked -- --test-threads 1 --nocapture
+	CRESCENDO_BINARY=$(BINARY) CRESCENDO_SOAK=1 cargo test -p e2e --lib --bins --test binary --locked -- --test-threads 1 --nocapture
 
 .PHONY: fuzz
 fuzz: ## Each fuzz target for FUZZ_SECONDS (600), or FUZZ_TARGET alone; what it finds lies in the cache folder.

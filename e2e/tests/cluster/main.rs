@@ -269,7 +269,7 @@ async fn real_hpa_scales_on_our_metrics_api_behind_the_real_aggregator() {
         rig.until(&path, is_available).await;
     }
     seed_commands(&rig).await;
-    who_may_ask(&rig).await;
+    Box::pin(who_may_ask(&rig)).await;
     up_and_down(&rig).await;
 }
 
