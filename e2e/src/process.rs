@@ -157,17 +157,26 @@ pub fn is_alive(id: u32) -> bool {
 /// The children of a process.
 #[must_use]
 pub fn children(id: u32) -> Vec<u32> {
-    let text = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-    let mut found: Vec<u32> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    if found.is_empty() {
-        // Children started by other threads stand under those threads.
-        let tasks = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
-        for task in tasks {
-            let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            found.extend(text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
-        }
+    // A child stands under the thread that started it.
+    let mut found = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten() {
+        let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        found.extend(text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
     }
     found
+}
+
+/// A variable of a process' environment, as it was at its start.
+///
+/// # Errors
+///
+/// The process is gone or does not have the variable.
+pub fn environment(id: u32, name: &str) -> Result<String> {
+    let all = std::fs::read(format!("/proc/{id}/environ")).with_context(|| format!("the environment of {id}"))?;
+    let prefix = format!("{name}=");
+    let text = String::from_utf8_lossy(&all);
+    let value = text.split('\0').find_map(|variable| variable.strip_prefix(&prefix));
+    Ok(value.with_context(|| format!("process {id} has no {name}"))?.to_owned())
 }
 
 async fn read_lines(
