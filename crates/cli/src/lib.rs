@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{Outcome, adapter, asr, check, completion, load, model, query, server, test, tsdb, up};
+use crate::commands::{Outcome, adapter, asr, check, completion, load, model, query, server, test, tsdb, up, verify};
 use crate::logging::{LogFormat, LogLevel};
 use crate::printer::{ColorChoice, Printer};
 
@@ -81,6 +81,8 @@ enum Command {
     Model(model::ModelCommand),
     #[command(subcommand)]
     Check(check::CheckCommand),
+    /// Is everything right, from the pod to the autoscaler? Each check with what was asked, found, and what to do.
+    Verify(Box<verify::VerifyArgs>),
     #[command(subcommand)]
     Query(query::QueryCommand),
     #[command(subcommand)]
@@ -140,6 +142,7 @@ fn execute(command: Command, printer: Printer) -> Result<Outcome> {
             Command::Asr(args) => asr::run(*args, printer).await,
             Command::Model(command) => model::run(command, printer).await,
             Command::Check(command) => check::run(&command, printer).await,
+            Command::Verify(args) => Box::pin(verify::run(&args, printer)).await,
             Command::Query(command) => query::run(&command, printer).await,
             Command::Test(command) => test::run(&command, printer),
             Command::Completion(args) => completion::run(&args, Cli::command(), printer),

@@ -9,7 +9,7 @@
 //! - `adapter`: the metrics API as a server of its own, before Debian's Prometheus, and inside `crescendo server`.
 //! - `client_library`: an unmodified client, in Python.
 //! - `monitors`: the server with the monitors and rules of a cluster.
-//! - `commands`: those that ask a running server, and a protected one.
+//! - `commands`: those that ask a running server, and a protected one. `verify`: the one that looks at everything.
 //! - `config_peers`: which configurations are good, next to promtool.
 //! - `browser`: the pages in Chromium.
 //! - `limits`: memory under a hostile query and a burst of series.
@@ -33,3 +33,4 @@ mod scaling;
 mod server;
 mod server_end;
 mod server_peers;
+mod verify;

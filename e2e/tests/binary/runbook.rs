@@ -6,6 +6,8 @@ use e2e::up::{Up, sample};
 use e2e::wait;
 use serde_json::Value;
 
+use crate::verify::verify;
+
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,6 +19,21 @@ async fn seed_page_can_be_followed_on_one_machine() {
     test_queries_answer(&up).await;
     custom_metrics_are_listed_and_answer(&up).await;
     page_is_complete_and_self_contained(&up).await;
+    everything_is_right(&up).await;
+}
+
+/// `crescendo verify` finds nothing wrong.
+async fn everything_is_right(up: &Up) {
+    let url = up.web.base();
+    let ask = || async { Ok(verify(&["--prometheus-url", url]).await) };
+    let (_, table, _) = wait::until("verify exits with 0", TIMEOUT, ask, |(code, ..)| *code == 0).await.unwrap();
+    println!("{table}");
+    for part in
+        ["1 of 1 UP", "without a cluster", "Pods asr_active_requests: ", " + 0s + 2s = ", "lightning_asr_replica_count"]
+    {
+        assert!(table.contains(part), "no `{part}` in:\n{table}");
+    }
+    assert!(!table.contains("WRONG") && !table.contains("unknown "), "{table}");
 }
 
 async fn metrics_look_like_the_expected_output(up: &Up) {

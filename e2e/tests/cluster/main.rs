@@ -80,7 +80,8 @@ impl Rig {
             "--web.listen-address=$(POD_IP):9090".to_owned(),
         ];
         json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "engine", "namespace": "smallest"},
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "engine", "namespace": "smallest", "labels": {"app": "engine"}},
             "spec": {"serviceAccountName": "crescendo", "containers": [{
                 "name": "engine", "image": "local", "command": ["crescendo", "server"], "args": words,
                 "env": [pod_ip()], "readinessProbe": {"httpGet": {"path": "/-/ready", "port": 9090}},
@@ -271,6 +272,66 @@ async fn real_hpa_scales_on_our_metrics_api_behind_the_real_aggregator() {
     seed_commands(&rig).await;
     Box::pin(who_may_ask(&rig)).await;
     up_and_down(&rig).await;
+    verified(&rig).await;
+}
+
+/// `crescendo verify` finds what is there, through the aggregator, and names what is not.
+async fn verified(rig: &Rig) {
+    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/crescendo/crds/servicemonitors.yaml");
+    rig.plane.kubectl(&["apply", "-f", crds.to_str().unwrap()], "").await.unwrap();
+    let selected = json!({"app": "lightning-asr"});
+    let metadata = json!({"name": "lightning-asr", "namespace": "smallest", "labels": selected});
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+        "spec": {"selector": selected, "ports": [{"name": "metrics", "port": 2269}]},
+    });
+    let monitor = json!({
+        "apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor", "metadata": metadata,
+        "spec": {"selector": {"matchLabels": selected}, "endpoints": [{"port": "metrics"}]},
+    });
+    let engine = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "engine", "namespace": "smallest"},
+        "spec": {"selector": {"app": "engine"}, "ports": [{"name": "web", "port": 9090}]},
+    });
+    rig.plane.apply(&[service, engine]).await.unwrap();
+    // A kind is served a moment after it is known.
+    let apply = || rig.plane.apply(std::slice::from_ref(&monitor));
+    wait::until("the ServiceMonitor is taken", SOON, apply, |()| true).await.unwrap();
+    let url = "svc/smallest/engine:9090";
+    let proxied = "/api/v1/namespaces/smallest/services/engine:9090/proxy/api/v1/query?query=1";
+    rig.until(proxied, |answer| answer["status"] == "success").await;
+    let rules = rig.plane.folder().join("no-rules.yml");
+    std::fs::write(&rules, "groups: []\n").unwrap();
+    let (kubeconfig, rules) = (rig.plane.kubeconfig.to_str().unwrap(), rules.to_str().unwrap());
+    let words = ["verify", "--kubeconfig", kubeconfig, "--prometheus-url", url, "--job", "asr", "--rules", rules];
+    let report = async |more: &[&str]| {
+        let mut command = tokio::process::Command::new(binary().unwrap());
+        let output = command.args(words).args(more).kill_on_drop(true).output().await?;
+        anyhow::Ok((output.status.code(), String::from_utf8(output.stdout)?))
+    };
+    println!("{}", report(&[]).await.unwrap().1);
+    let (code, text) = report(&["-o", "json"]).await.unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let sections = document["sections"].as_array().unwrap();
+    let findings: Vec<&Value> = sections.iter().flat_map(|section| section["findings"].as_array().unwrap()).collect();
+    for (check, verdict, found) in [
+        ("targets up", "ok", "1 of 1 UP"),
+        ("ServiceMonitor", "ok", "selects app=lightning-asr: port metrics/metrics"),
+        ("Service", "ok", "labels and port fit the ServiceMonitor"),
+        ("pods", "ok", "1 ready"),
+        ("APIService", "ok", "available, served by smallest/metrics-api"),
+        ("values of pods", "ok", "lightning-asr-"),
+        ("autoscaler", "ok", "Deployment lightning-asr: 1 replicas, 1 wanted, 1 to 3 allowed"),
+        ("lag budget", "ok", "smallest/lightning-asr, Pods asr_active_requests: 1s + 0s + 15s = 16s at worst"),
+        // The worker of this test tells one metric only.
+        ("metric", "wrong", "no series"),
+        ("custom metrics", "warning", "not listed: pods/asr_total_requests"),
+    ] {
+        let is_it = |one: &&&Value| one["check"] == check && one["verdict"] == verdict;
+        let says = |one: &&Value| one["found"].as_str().is_some_and(|text| text.contains(found));
+        assert!(findings.iter().filter(is_it).any(says), "no {verdict} of `{check}` with `{found}` in {document:#}");
+    }
+    assert_eq!((code, &document["summary"]["unknown"]), (Some(1), &json!(0)), "{document:#}");
 }
 
 /// "Check Prometheus Adapter" of the seed, by `kubectl` through the API server.

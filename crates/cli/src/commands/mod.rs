@@ -21,6 +21,7 @@ pub mod server;
 pub mod test;
 pub mod tsdb;
 pub mod up;
+pub mod verify;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! A client of the HTTP API of Prometheus, and of whatever speaks it: Thanos, Mimir, `VictoriaMetrics`, Crescendo.
 //!
-//! - [`Client`]: query, range query, series, labels, label values; each with a deadline.
+//! - [`Client`]: query, range query, series, labels, label values, documents; each with a deadline.
 //! - [`ClientOptions`]: where the API lies, and how it is reached ([`HttpClientConfig`]).
 //! - [`Answer`]: values with the warnings of the server.
 //!
@@ -31,6 +31,7 @@ use datamodel::{Labels, Matcher, Timestamp};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_client::{AuthConfig, BasicAuth, Exchange, HttpClient, HttpClientConfig, Secret, SecretSource};
+use serde::de::DeserializeOwned;
 
 pub use answer::{Answer, ElementValue, MatrixElement, QueryValue, VectorElement};
 pub use elements::MAX_ELEMENT_BYTES;
@@ -224,6 +225,21 @@ impl Client {
         let mut parameters = matches(selectors);
         parameters.extend(bounds(range));
         let question = Question { path: format!("label/{}/values", path_name(name)), parameters, takes_post: false };
+        answer::envelope(&self.whole(&question, deadline).await?)
+    }
+
+    /// The data of an endpoint without parameters: `targets`, `rules`, `status/runtimeinfo`. `path` is what stands
+    /// behind `/api/v1/`.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer in time, it is an error, or its data are no `T`.
+    pub async fn document<T: DeserializeOwned + Default>(
+        &self,
+        path: &'static str,
+        deadline: Duration,
+    ) -> Result<Answer<T>, ClientError> {
+        let question = Question { path: path.to_owned(), parameters: Vec::new(), takes_post: false };
         answer::envelope(&self.whole(&question, deadline).await?)
     }
 

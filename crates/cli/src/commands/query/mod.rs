@@ -96,7 +96,8 @@ impl Target {
     }
 }
 
-fn http_config(path: &Path) -> Result<HttpClientConfig> {
+/// Reads a file with the keys of `http_config`.
+pub(super) fn http_config(path: &Path) -> Result<HttpClientConfig> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let config = yaml::decode(&path.display().to_string(), &text, |node, report| {

@@ -40,6 +40,18 @@ async fn instant_query_is_asked_and_read() {
 }
 
 #[tokio::test]
+async fn document_of_an_endpoint_is_read_and_a_missing_endpoint_is_named() {
+    let found = r#"{"status":"success","data":{"scrapePools":["a","b"]}}"#;
+    let server = Server::start(vec![json(found), status(404, "text/plain", "404 page not found")]).await;
+    let client = client(&server, |_| ());
+    let answer = client.document::<serde_json::Value>("scrape_pools", DEADLINE).await.unwrap();
+    assert_eq!(answer.value, serde_json::json!({"scrapePools": ["a", "b"]}));
+    assert_eq!(server.asked()[0].line, "GET /prom/api/v1/scrape_pools");
+    let error = client.document::<serde_json::Value>("rules", DEADLINE).await.unwrap_err();
+    assert!(matches!(error, ClientError::Status(StatusCode::NOT_FOUND)), "{error:?}");
+}
+
+#[tokio::test]
 async fn every_result_type_is_read() {
     let check = async |data: &str, expected: Result<QueryValue, &str>| {
         let server = Server::start(vec![json(&format!(r#"{{"status":"success","data":{data}}}"#))]).await;
