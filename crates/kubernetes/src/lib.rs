@@ -4,6 +4,7 @@
 //! - [`targets`]: `kubernetes_sd_configs`: objects as scrape targets.
 //! - [`operator`]: `ServiceMonitors` and their like as scrape jobs and rule files, as Prometheus Operator makes them.
 //! - [`monitors`]: watches those objects, and says what they become each time that it changes.
+//! - [`state`]: what objects say of themselves as series, as kube-state-metrics tells it.
 //! - [`objects`]: which objects and resources there are, for the metrics API.
 //! - [`json`]: YAML documents in the form in which the API gives objects. [`testing`]: an API server for tests.
 //!
@@ -15,5 +16,6 @@ pub mod json;
 pub mod monitors;
 pub mod objects;
 pub mod operator;
+pub mod state;
 pub mod targets;
 pub mod testing;

@@ -6,6 +6,7 @@
 //! - `api`: one module for each group of endpoints; `params`: parameters, `json`: answers, `error`: refusals.
 //! - `pages`: what people see, rendered here.
 //! - `gate`: how many queries run and wait.
+//! - [`kube_state_router`]: a page about a cluster, by itself; [`serve_streams`] serves it in memory.
 //! - [`serve`]: a listener with its shutdown. [`Protection`]: TLS and users, as `web.config.file` says.
 //!
 //! ```text
@@ -22,6 +23,7 @@ mod error;
 mod gate;
 mod guard;
 mod json;
+mod kube_state;
 mod metrics;
 mod notifications;
 mod pages;
@@ -37,13 +39,14 @@ mod tests;
 pub use api::{Api, MAX_BODY_BYTES, StatusReceiver};
 pub use error::{ApiError, ErrorType};
 pub use guard::HostGuard;
+pub use kube_state::{KUBE_STATE_PATH, kube_state_router};
 pub use notifications::{MAX_NOTIFICATIONS, Notification, Notifications};
 pub use parts::{
     ApiOptions, BuildInfo, DEFAULT_MAX_CONCURRENCY, DEFAULT_READ_SAMPLE_LIMIT, MAX_QUEUED_QUERIES, Parts, Readiness,
 };
 pub use protection::{ClientAuth, Protection, TlsServerConfig, WebConfig, WebConfigError};
 pub use seams::{
-    ActionError, Alertmanagers, BoxFuture, Cardinality, Count, DiskStatus, HeadStatus, Lifecycle, ReplayStatus,
-    RuntimeInfo, ServerStatus, StorageAdmin, StorageStatus,
+    ActionError, Alertmanagers, BoxFuture, Cardinality, Count, DiskStatus, HeadStatus, Lifecycle, MetricsPage,
+    ReplayStatus, RuntimeInfo, ServerStatus, StorageAdmin, StorageStatus,
 };
-pub use server::{ServeOptions, serve};
+pub use server::{MAX_WAITING_STREAMS, ServeOptions, serve, serve_streams};

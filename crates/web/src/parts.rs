@@ -19,7 +19,7 @@ use storage::{Appendable, ExemplarQueryable, Queryable};
 use crate::api::StatusReceiver;
 use crate::guard::HostGuard;
 use crate::notifications::Notifications;
-use crate::seams::{Alertmanagers, Lifecycle, ServerStatus, StorageAdmin, StorageStatus};
+use crate::seams::{Alertmanagers, Lifecycle, MetricsPage, ServerStatus, StorageAdmin, StorageStatus};
 
 /// How many queries run at once, as upstream's `--query.max-concurrency`.
 pub const DEFAULT_MAX_CONCURRENCY: usize = 20;
@@ -124,6 +124,8 @@ pub struct Parts {
     pub lifecycle: Option<Arc<dyn Lifecycle>>,
     /// Takes samples from remote writers: `--web.enable-remote-write-receiver`.
     pub receiver: Option<Arc<dyn Appendable>>,
+    /// What a cluster says of itself, served at [`KUBE_STATE_PATH`](crate::KUBE_STATE_PATH); without it nothing is there.
+    pub kube_state: Option<Arc<dyn MetricsPage>>,
     /// What the autoscaler of this process does; without it the live page is not served.
     pub autoscaling: Option<StatusReceiver>,
     /// What whoever opens a page should know.
@@ -156,6 +158,7 @@ impl Parts {
             admin: None,
             lifecycle: None,
             receiver: None,
+            kube_state: None,
             autoscaling: None,
             notifications: Notifications::default(),
             readiness: Readiness::default(),

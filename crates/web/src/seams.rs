@@ -4,6 +4,7 @@
 //! - [`StorageStatus`], [`StorageAdmin`]: what is stored, and changes to it.
 //! - [`Alertmanagers`]: who is told of alerts.
 //! - [`Lifecycle`]: reload, and the end.
+//! - [`MetricsPage`]: metrics of something else than this process.
 //!
 //! Rule: methods that are not asynchronous may block; the API calls those of storage and configuration on
 //! threads that may.
@@ -12,6 +13,7 @@ use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use datamodel::exposition::Format;
 use datamodel::time::TimeRange;
 use datamodel::{Labels, Matcher, Metadata, Timestamp};
 
@@ -198,4 +200,14 @@ pub trait Lifecycle: Send + Sync {
 
     /// Asks the server to end; returns at once.
     fn quit(&self);
+}
+
+/// Writes a page of metrics about something else than this process.
+pub trait MetricsPage: Send + Sync {
+    /// The page in this format. May take long.
+    ///
+    /// # Errors
+    ///
+    /// There is none now; another attempt may succeed.
+    fn page(&self, format: Format) -> Result<String, ActionError>;
 }

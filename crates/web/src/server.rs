@@ -13,9 +13,9 @@ use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After an error of `accept` (no file descriptors, mostly) a pause, so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections in memory that may wait to be served.
+pub const MAX_WAITING_STREAMS: usize = 8;
 
 /// How a listener treats its connections.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +102,26 @@ pub async fn serve(
             }
         }
     }
+}
+
+/// Serves connections in memory until shutdown, or until nobody can make any more. All of them may be cut: who asks is
+/// this process.
+pub async fn serve_streams(mut streams: mpsc::Receiver<DuplexStream>, router: Router, shutdown: CancellationToken) {
+    let mut open = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_ended) = open.join_next() => continue,
+            stream = streams.recv() => stream,
+        };
+        let Some(stream) = stream else {
+            shutdown.cancelled().await;
+            break;
+        };
+        let (router, shutdown) = (router.clone(), shutdown.clone());
+        open.spawn(connection(stream, router, READ_TIMEOUT, shutdown));
+    }
+    open.shutdown().await;
 }
 
 async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {

@@ -390,7 +390,8 @@ async fn cluster_is_asked_who_may_ask_and_which_objects_there_are() {
     let output = process.drained().await;
     assert!(output.contains("extension-apiserver-authentication"), "{output}");
 
-    let tolerant: Vec<&str> = flags.into_iter().chain(["--authentication-tolerate-lookup-failure"]).collect();
+    let more = ["--authentication-tolerate-lookup-failure", "--state-metrics=pods"];
+    let tolerant: Vec<&str> = flags.into_iter().chain(more).collect();
     let adapter = Adapter::start_with(engine.web.base(), &seed_rules(), &tolerant).await;
     let ask = async |path: &str, token: Option<&str>| {
         let authorization = token.map(|token| ("authorization", format!("Bearer {token}")));
@@ -408,7 +409,13 @@ async fn cluster_is_asked_who_may_ask_and_which_objects_there_are() {
         let asked = wait::until(&path, SOON, || ask(&path, Some("good")), values_are(expected)).await;
         asked.map_err(|error| error.context(adapter.output())).unwrap();
     }
+    let state = "/metrics/kube-state";
+    let is_told = |answer: &(u16, String)| {
+        answer.0 == 200 && answer.1.contains("kube_pod_info{namespace=\"smallest\",pod=\"asr-0\",uid=\"\",")
+    };
+    wait::until(state, SOON, || ask(state, Some("good")), is_told).await.unwrap();
     for (path, token, status, part) in [
+        (state, None, 401, "Unauthorized"),
         (ACTIVE, None, 401, "none was given"),
         (ACTIVE, Some("bad"), 401, "the cluster does not know it"),
         ("/metrics", None, 401, "Unauthorized"),

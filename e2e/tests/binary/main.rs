@@ -8,6 +8,7 @@
 //! - `differential`: the same data and questions to Debian's Prometheus and to us.
 //! - `adapter`: the metrics API as a server of its own, before Debian's Prometheus, and inside `crescendo server`.
 //! - `client_library`: an unmodified client, in Python.
+//! - `kube_state`: the server with the state series of a cluster.
 //! - `monitors`: the server with the monitors and rules of a cluster.
 //! - `commands`: those that ask a running server, and a protected one. `verify`: the one that looks at everything.
 //! - `config_peers`: which configurations are good, next to promtool.
@@ -26,6 +27,7 @@ mod commands;
 mod config_peers;
 mod differential;
 mod failures;
+mod kube_state;
 mod limits;
 mod monitors;
 mod runbook;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use e2e::client::Client;
 use e2e::cluster::api::Api;
 use e2e::cluster::control_plane::{ControlPlane, program};
 use e2e::cluster::namespace;
@@ -78,6 +79,8 @@ impl Rig {
             format!("--config.file={}", config.display()),
             format!("--storage.tsdb.path={}", self.plane.folder().join("data").display()),
             "--web.listen-address=$(POD_IP):9090".to_owned(),
+            // Nodes may not be listed by this account.
+            "--kubernetes.state-metrics=deployments,horizontalpodautoscalers,nodes,pods".to_owned(),
         ];
         json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -215,6 +218,10 @@ fn rights() -> Vec<Value> {
         account("reader"),
         account("nobody"),
         cluster_role("crescendo", "", &["pods", "namespaces", "services"], &["get", "list", "watch"]),
+        cluster_role("deployments", "apps", &["deployments"], &["list", "watch"]),
+        cluster_role("autoscalers", "autoscaling", &["horizontalpodautoscalers"], &["list", "watch"]),
+        bind("ClusterRoleBinding", json!({"name": "deployments"}), role("ClusterRole", "deployments"), "crescendo"),
+        bind("ClusterRoleBinding", json!({"name": "autoscalers"}), role("ClusterRole", "autoscalers"), "crescendo"),
         cluster_role("metrics-reader", "custom.metrics.k8s.io", &["*"], &["get", "list"]),
         bind("ClusterRoleBinding", json!({"name": "crescendo"}), role("ClusterRole", "crescendo"), "crescendo"),
         bind(
@@ -272,6 +279,7 @@ async fn real_hpa_scales_on_our_metrics_api_behind_the_real_aggregator() {
     seed_commands(&rig).await;
     Box::pin(who_may_ask(&rig)).await;
     up_and_down(&rig).await;
+    state_series(&rig).await;
     verified(&rig).await;
 }
 
@@ -351,6 +359,48 @@ async fn seed_commands(rig: &Rig) {
     assert_eq!(list["items"][0]["describedObject"]["kind"], "Pod");
     let selected = format!("{ACTIVE}?labelSelector=app%3Dlightning-asr");
     assert_eq!(raw(&selected).await.unwrap()["items"].as_array().map(Vec::len), Some(1));
+}
+
+/// What objects say of themselves is in the engine's storage, and an external metric of it in the metrics API; what the
+/// account may not list costs itself only.
+async fn state_series(rig: &Rig) {
+    let engine = rig.plane.api.get("/api/v1/namespaces/smallest/pods/engine").await.unwrap();
+    let engine = Client::new(&format!("http://{}:9090", engine["status"]["podIP"].as_str().unwrap()));
+    let of = "{namespace=\"smallest\",horizontalpodautoscaler=\"lightning-asr\"}";
+    for (expr, expected) in [
+        ("kube_deployment_status_replicas{deployment=\"lightning-asr\"}".to_owned(), "1"),
+        ("max_over_time(kube_deployment_status_replicas{deployment=\"lightning-asr\"}[1h])".to_owned(), "3"),
+        (
+            "kube_deployment_status_condition{deployment=\"lightning-asr\",condition=\"Available\",status=\"true\"}"
+                .to_owned(),
+            "1",
+        ),
+        (format!("kube_horizontalpodautoscaler_spec_max_replicas{of}"), "3"),
+        (format!("kube_horizontalpodautoscaler_status_desired_replicas{of}"), "1"),
+        (format!("kube_horizontalpodautoscaler_spec_target_metric{of}"), "4"),
+        (format!("kube_horizontalpodautoscaler_status_target_metric{of}"), "1"),
+        ("kube_pod_status_ready{pod=\"engine\",condition=\"true\"}".to_owned(), "1"),
+        ("count(kube_pod_info{created_by_kind=\"ReplicaSet\",pod=~\"lightning-asr-.+\"})".to_owned(), "1"),
+    ] {
+        let found = wait::until(&expr, SOON, || engine.query(&expr, None), |found| found[0]["value"][1] == expected);
+        let found = found.await;
+        assert!(found.is_ok(), "{found:?}\n{}", rig.logs());
+    }
+    let (page, own) = (engine.get("/metrics/kube-state").await.unwrap(), engine.get("/metrics").await.unwrap());
+    assert!(!page.text().contains("kube_node_info{"), "{}", page.text());
+    for line in
+        ["crescendo_kube_state_watch_up{resource=\"nodes\"} 0", "crescendo_kube_state_watch_up{resource=\"pods\"} 1"]
+    {
+        assert!(own.text().lines().any(|found| found == line), "no {line} in {}", own.text());
+    }
+    let logs = rig.logs();
+    let refusals = logs.lines().filter(|line| line.contains("nodes is forbidden"));
+    println!("{}", refusals.clone().next().unwrap_or_default());
+    assert_eq!(refusals.count(), 1, "said once: {logs}");
+    let path = "/apis/external.metrics.k8s.io/v1beta1/namespaces/smallest/lightning_asr_replica_count";
+    let raw = || async { rig.plane.kubectl(&["get", "--raw", path], "").await };
+    let list = wait::until(path, SOON, raw, |text| text.contains("\"value\":\"1\"")).await.unwrap();
+    println!("kubectl get --raw {path}\n{list}");
 }
 
 /// Each way to ask, at the metrics API itself and through the API server.

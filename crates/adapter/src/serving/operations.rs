@@ -52,12 +52,14 @@ struct Shared {
     ready: Ready,
 }
 
-/// Everything that the adapter serves: the metrics APIs of `state`, and the process itself.
+/// Everything that the adapter serves: the metrics APIs of `state`, the process itself, and further pages, which need
+/// identity and permission.
 pub fn operations(
     state: &ServerState,
     apis: Router,
     registry: Registry,
     ready: Ready,
+    pages: Router,
     allowed: &AlwaysAllowed,
 ) -> Router {
     let page = |path: &str, router: Router<Shared>| match path {
@@ -74,7 +76,7 @@ pub fn operations(
         }
     }
     let shared = Shared { registry, ready };
-    let closed = closed.fallback(nothing_there).with_state(shared.clone());
+    let closed = closed.with_state(shared.clone()).merge(pages).fallback(nothing_there);
     open.with_state(shared).merge(apis).merge(protect(closed, state.clone()))
 }
 

@@ -88,7 +88,8 @@ impl Rig {
         let is_ready = Ready::new(move || is_ready.load(Ordering::SeqCst));
         let allowed = AlwaysAllowed(allowed.iter().map(|path| (*path).to_owned()).collect());
         let apis = metrics_api::router(state.clone());
-        let router = operations(&state, apis, Registry::new(), is_ready, &allowed);
+        let pages = axum::Router::new().route("/metrics/more", axum::routing::get(async || "more"));
+        let router = operations(&state, apis, Registry::new(), is_ready, pages, &allowed);
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let options = ServeOptions { grace_period: Duration::from_secs(30) };
@@ -172,13 +173,15 @@ async fn nothing_but_health_is_told_without_a_certificate() {
     let trusted = authorities.path().join("servers");
     let stranger = rig.client(&trusted, None);
     assert_eq!(rig.get(&stranger, "/livez", &[]).await.unwrap().0, StatusCode::OK);
-    for path in ["/metrics", "/apis", "/apis/external.metrics.k8s.io/v1beta1", "/nothing", "/openapi/v2"] {
+    for path in
+        ["/metrics", "/metrics/more", "/apis", "/apis/external.metrics.k8s.io/v1beta1", "/nothing", "/openapi/v2"]
+    {
         let (status, body) = rig.get(&stranger, path, &[("x-remote-user", "admin")]).await.unwrap();
         assert!(status == StatusCode::UNAUTHORIZED && body.contains(r#""message":"Unauthorized; "#), "{path}: {body}");
     }
     let known = rig.client(&trusted, Some(&clients.client("alice", &[])));
     let proxy = rig.client(&trusted, Some(&proxies.client("any-name", &[])));
-    for path in ["/metrics", "/apis"] {
+    for path in ["/metrics", "/metrics/more", "/apis"] {
         assert_eq!(rig.get(&known, path, &[]).await.unwrap().0, StatusCode::OK, "{path}");
         assert_eq!(rig.get(&proxy, path, &[("x-remote-user", "u")]).await.unwrap().0, StatusCode::OK, "{path}");
         assert_eq!(rig.get(&proxy, path, &[]).await.unwrap().0, StatusCode::UNAUTHORIZED, "{path}");

@@ -10,6 +10,7 @@ pub mod check_metrics;
 pub mod check_rules;
 pub mod check_server;
 pub mod completion;
+mod kube_state;
 pub mod lint;
 pub mod load;
 pub mod model;

@@ -55,6 +55,7 @@ async fn declared() -> Vec<Descriptor> {
     rules::notifier::Notifier::new(rules::notifier::NotifierOptions::default(), &registry).unwrap();
     metrics_api::ApiMetrics::register(&registry).unwrap();
     adapter::SourceMetrics::register(&registry).unwrap();
+    kubernetes::state::StateSeries::default().register(&registry).unwrap();
     state_series::register(&registry, watch::channel(Arc::default()).1).unwrap();
     local::metrics::register(&registry, &local::Fleet::new("n", Arc::clone(&clock)), watch::channel(1).1).unwrap();
     web::Api::new(web::Parts::new(engine.queryable, engine.engine, clock, registry.clone())).unwrap();

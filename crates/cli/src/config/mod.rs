@@ -3,7 +3,8 @@
 //! - [`ConfigSource`]: where it is; [`ConfigSource::load`] to a [`ServerConfig`], whose every part was checked.
 //! - [`ConfigErrors`]: everything that is wrong, in all files. [`ConfigMetrics`]: how loads went.
 //! - `root`: the sections; `global`, `storage`: one each; those of scraping, alerting and remote storages are
-//!   read by their crates. [`FoundConfig`]: what objects of a cluster add. `files`: paths and patterns. `shown`: the text without secrets.
+//!   read by their crates. [`FoundConfig`]: what objects of a cluster add; [`kube_state_job`]: what the
+//!   server adds itself. `files`: paths and patterns. `shown`: the text without secrets.
 //!
 //! ```text
 //! prometheus.yml ─┬─▶ scrape_config_files ─▶ jobs
@@ -17,6 +18,7 @@ mod files;
 mod found;
 mod global;
 mod metrics;
+mod own;
 mod root;
 mod shown;
 mod storage;
@@ -40,6 +42,7 @@ pub use self::files::Patterns;
 pub use self::found::{FoundConfig, FoundContext, FoundObject};
 pub use self::global::Global;
 pub use self::metrics::ConfigMetrics;
+pub use self::own::{KUBE_STATE_JOB, kube_state_job};
 #[cfg(test)]
 pub(crate) use self::root::known_keys;
 pub use self::storage::StorageConfig;

@@ -5,7 +5,7 @@
 //! - [`WiredEngine`]: the handles that the caller connects further.
 //! - `storage_metrics`: what the storage says about itself.
 //! - [`pull`]: pull-through for the metrics API. [`recorded`]: the recording rules that it evaluates anew.
-//!   [`known_targets`]: which targets it may hold the values of.
+//!   [`known_targets`]: which targets it may hold the values of. [`own_page`]: a page of this process as a target.
 //!
 //! ```text
 //! targets ─▶ scrape ─▶ storage ◀─▶ rules
@@ -16,6 +16,7 @@
 //! Rule: a component is built here only if both commands have it; what they do differently is a setting.
 
 pub mod known_targets;
+pub mod own_page;
 pub mod pull;
 pub mod recorded;
 mod storage_metrics;

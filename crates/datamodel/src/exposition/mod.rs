@@ -112,6 +112,34 @@ impl PageFormat {
 }
 
 impl Format {
+    /// The text format that an `Accept` header likes best of those that are written: OpenMetrics in version 1 where it
+    /// is named with the greater weight, or the same and earlier; else text format 0.0.4.
+    #[must_use]
+    pub fn accepted(accept: &str) -> Self {
+        let mut best = (Self::PrometheusText004, 0.0);
+        for range in accept.split(',') {
+            let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+            let format = match parts.next().as_deref() {
+                Some(OPENMETRICS) => Self::OpenMetrics100,
+                Some("text/plain" | "text/*" | "*/*") => Self::PrometheusText004,
+                _ => continue,
+            };
+            let (mut weight, mut is_written) = (1.0, true);
+            for (key, value) in parts.filter_map(|part| part.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())))
+            {
+                match key.as_str() {
+                    "q" => weight = value.parse().unwrap_or(0.0),
+                    "version" if format == Self::OpenMetrics100 => is_written = matches!(&*value, "0.0.1" | "1.0.0"),
+                    _ => {}
+                }
+            }
+            if is_written && weight > best.1 {
+                best = (format, weight);
+            }
+        }
+        best.0
+    }
+
     /// The `Content-Type` of a page in this format.
     #[must_use]
     pub const fn content_type(self) -> &'static str {

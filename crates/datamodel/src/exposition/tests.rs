@@ -152,6 +152,27 @@ fn bad_text_pages_are_refused_with_their_place() {
 }
 
 #[test]
+fn accept_header_chooses_the_format_that_is_written() {
+    for (accept, format) in [
+        ("", Format::PrometheusText004),
+        ("*/*", Format::PrometheusText004),
+        ("text/html, application/json", Format::PrometheusText004),
+        ("application/openmetrics-text", Format::OpenMetrics100),
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", Format::OpenMetrics100),
+        ("application/openmetrics-text;version=2.0.0", Format::PrometheusText004),
+        ("application/openmetrics-text;q=0", Format::PrometheusText004),
+        ("application/openmetrics-text;q=0.3,text/plain;version=0.0.4;q=0.4", Format::PrometheusText004),
+        ("text/plain;q=0.3,Application/OpenMetrics-Text;version=0.0.1;q=0.6,*/*;q=0.1", Format::OpenMetrics100),
+        (
+            "application/vnd.google.protobuf;q=0.9,application/openmetrics-text;version=1.0.0;q=0.8",
+            Format::OpenMetrics100,
+        ),
+    ] {
+        assert_eq!(Format::accepted(accept), format, "{accept}");
+    }
+}
+
+#[test]
 fn bad_openmetrics_pages_are_refused_with_their_place() {
     check_refusals(
         Format::OpenMetrics100,

@@ -18,6 +18,8 @@ pub struct ObjectMeta {
     pub uid: String,
     /// Which change of it this is.
     pub resource_version: String,
+    /// Which change of what is wanted of it this is.
+    pub generation: i64,
     /// When it was made, in RFC 3339.
     pub creation_timestamp: Option<String>,
     /// When it is to go, in RFC 3339.

@@ -205,8 +205,10 @@ impl<T: Keyed + DeserializeOwned + Send + Sync> Reflector<T> {
         self.observe(ReflectorEvent::Failed, 1);
         let (resource, namespace) = (&self.resource.plural, self.scope.namespace.as_deref().unwrap_or("all"));
         let server = self.client.server();
-        // A kind that is not served, or not yet, is said once.
-        let is_said = error.is_not_found() && self.store.failure().is_some_and(|last| last.is_not_found());
+        // A kind that is not served, or not yet, and a right that is not given are said once.
+        let is_said = self.store.failure().is_some_and(|last| {
+            (error.is_not_found() && last.is_not_found()) || (error.is_forbidden() && last.is_forbidden())
+        });
         if !is_said {
             tracing::warn!(server, resource, namespace, %error, "watching failed; what is known stays in force");
         }

@@ -31,6 +31,7 @@ use std::sync::atomic::AtomicBool;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderMap;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -41,6 +42,7 @@ pub use self::autoscaling::StatusReceiver;
 use self::known_series::KnownSeries;
 use crate::error::{ApiError, ErrorType};
 use crate::gate::Gate;
+use crate::kube_state;
 use crate::metrics::WebMetrics;
 use crate::pages;
 use crate::parts::{ApiOptions, Parts};
@@ -179,6 +181,11 @@ fn always(shared: &Shared) -> Router<Arc<Shared>> {
         .route("/-/quit", get(lifecycle::only_post).post(lifecycle::quit).put(lifecycle::quit))
         .route("/version", get(status::version))
         .route("/metrics", get(status::metrics));
+    if let Some(page) = &shared.parts.kube_state {
+        let page = Arc::clone(page);
+        let answer = move |headers: HeaderMap| async move { kube_state::answer(page, &headers).await };
+        router = router.route("/metrics/kube-state", get(answer));
+    }
     if shared.parts.autoscaling.is_some() {
         router = router
             .route("/", get(autoscaling::live_page))

@@ -10,8 +10,8 @@ use storage::{Appendable, Exemplar};
 
 use super::*;
 use crate::{
-    ActionError, Alertmanagers, BoxFuture, Cardinality, Count, DiskStatus, HeadStatus, HostGuard, Lifecycle,
-    ReplayStatus, RuntimeInfo, ServerStatus, StorageAdmin, StorageStatus,
+    ActionError, Alertmanagers, BoxFuture, Cardinality, Count, DiskStatus, HeadStatus, HostGuard, KUBE_STATE_PATH,
+    Lifecycle, MetricsPage, ReplayStatus, RuntimeInfo, ServerStatus, StorageAdmin, StorageStatus, kube_state_router,
 };
 
 const RULES: &str = "
@@ -519,4 +519,39 @@ async fn routes_stand_below_their_prefix() {
     let (_, _, page) = headers(&router, "/prom/metrics", &[]).await;
     let page = String::from_utf8(page).unwrap();
     assert!(page.contains("prometheus_http_requests_total{code=\"200\",handler=\"/api/v1/query\"} 1\n"), "{page}");
+}
+
+/// A cluster that says in which format it was asked, or that it is not known yet.
+struct Cluster(Option<&'static str>);
+
+impl MetricsPage for Cluster {
+    fn page(&self, format: datamodel::exposition::Format) -> Result<String, ActionError> {
+        let unknown = || ActionError { action: "tell the state of the cluster", source: "pods are not known".into() };
+        self.0.map(|text| format!("{text}{format:?}\n")).ok_or_else(unknown)
+    }
+}
+
+#[tokio::test]
+async fn page_about_a_cluster_is_there_in_the_format_that_is_asked_for_or_refused_with_the_reason() {
+    let (status, _, _) = headers(&Fixture::new().router, KUBE_STATE_PATH, &[]).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "without a cluster there is no such page");
+    let with = |page| Fixture::with(|parts| parts.kube_state = Some(Arc::new(page))).router;
+    for router in [with(Cluster(Some("# "))), kube_state_router(Arc::new(Cluster(Some("# "))))] {
+        for (accept, body, content_type) in [
+            ("text/plain", "# PrometheusText004\n", "text/plain; version=0.0.4; charset=utf-8"),
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.2",
+                "# OpenMetrics100\n",
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            ),
+        ] {
+            let (status, found, page) = headers(&router, KUBE_STATE_PATH, &[("accept", accept)]).await;
+            assert_eq!((status, found["content-type"].to_str().unwrap()), (StatusCode::OK, content_type));
+            assert_eq!(String::from_utf8(page).unwrap(), body);
+        }
+    }
+    let (status, _, body) = headers(&with(Cluster(None)), KUBE_STATE_PATH, &[]).await;
+    let body = String::from_utf8(body).unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("cannot tell the state of the cluster: pods are not known"), "{body}");
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{ArgAction, Args};
 use datamodel::time::parse_duration;
+use kubernetes::state::{StateResource, StateScope};
 use remote::AdapterFlags;
 
 use super::other_flags::OtherAdapterFlags;
+use crate::commands::kube_state::scope;
 use crate::commands::secured_api::SecuredApiArgs;
 
 const EXAMPLES: &str = "Examples:
@@ -29,6 +31,8 @@ pub struct AdapterArgs {
     pub(super) api: SecuredApiArgs,
     #[command(flatten)]
     pub(super) source: SourceArgs,
+    #[command(flatten)]
+    pub(super) state: StateArgs,
     #[command(flatten)]
     pub(super) other: OtherAdapterFlags,
 }
@@ -71,6 +75,44 @@ pub(super) struct SourceArgs {
     pub(super) scrape_interval: Duration,
 }
 
+/// State series of the cluster.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "State series")]
+pub(super) struct StateArgs {
+    /// Ours: objects of the cluster of `--lister-kubeconfig` whose state is told as kube-state-metrics tells it, at
+    /// `/metrics/kube-state`, to who may get that path. Separated by commas: `deployments`,
+    /// `horizontalpodautoscalers`, `nodes`, `pods`, `replicasets`, `statefulsets`.
+    #[arg(
+        id = "state_resources",
+        long = "state-metrics",
+        value_name = "RESOURCES",
+        value_delimiter = ',',
+        conflicts_with = "without_cluster"
+    )]
+    resources: Vec<StateResource>,
+    /// Ours: namespaces of these objects, separated by commas, at most 64; default: all.
+    #[arg(
+        id = "state_namespaces",
+        long = "state-metrics-namespaces",
+        value_name = "NAMESPACES",
+        value_delimiter = ',',
+        requires = "state_resources"
+    )]
+    namespaces: Vec<String>,
+}
+
+impl StateArgs {
+    /// Which objects, checked; none where none are asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`scope`].
+    pub(super) fn scope(&self) -> Result<Option<StateScope>> {
+        let scope = scope(&self.resources, &self.namespaces, "--state-metrics-namespaces")?;
+        Ok(Some(scope).filter(|scope| !scope.resources.is_empty()))
+    }
+}
+
 impl AdapterArgs {
     /// Checks what clap cannot.
     ///
@@ -80,6 +122,7 @@ impl AdapterArgs {
     pub(super) fn check(&self) -> Result<()> {
         self.other.check()?;
         self.api.check()?;
+        self.state.scope()?;
         ensure!(!self.source.scrape_interval.is_zero(), "`--prometheus-scrape-interval` must be more than 0s");
         Ok(())
     }
@@ -165,6 +208,9 @@ mod tests {
         assert!(refused(&["--tls-min-version=VersionTLS10"]).contains("must be `VersionTLS12` or `VersionTLS13`"));
         assert!(refused(&["--tls-cipher-suites=TLS_X"]).starts_with("unknown cipher suite `TLS_X`"));
         assert!(refused(&["--audit-log-path=-"]).starts_with("flag `--audit-log-path` is not supported: "));
+        assert!(refused(&["--state-metrics=pods", "--state-metrics-namespaces=a,,b"]).contains("up to 64 names"));
+        let alone = parse(&["--without-cluster", "--state-metrics=pods"]).unwrap_err().to_string();
+        assert!(alone.contains("cannot be used with"), "{alone}");
         assert!(parse(&["--tls-cert-file=a"]).unwrap_err().to_string().contains("--tls-private-key-file"));
     }
 }

@@ -36,9 +36,11 @@ const STOP_TIMEOUTS: StopTimeouts = StopTimeouts { requests: Duration::from_secs
 /// A flag is refused, the rules are wrong, a certificate or an address cannot be used, or a component failed.
 pub async fn run(args: AdapterArgs, printer: Printer) -> Result<Outcome> {
     args.check()?;
+    let state = args.state.scope()?.map(|scope| Ok::<_, anyhow::Error>((args.api.listed_cluster()?, scope)));
+    let state = state.transpose()?;
     let api = SecuredApi::open(args.api, REQUEST_GRACE).await?;
     let mut group = RunGroup::new(STOP_TIMEOUTS);
-    let address = wiring::wire(&args.source, api, &mut group).await?;
+    let address = wiring::wire(&args.source, state, api, &mut group).await?;
     printer.say(&format!("Crescendo is ready: https://{address}/apis"));
     group.run(signals::stop).await?;
     Ok(Outcome::Fine)

@@ -11,15 +11,23 @@ use datamodel::Clock;
 use datamodel::registry::Registry;
 use datamodel::time::SystemClock;
 use http_client::EnvironmentProxies;
+use http_client::kubeconfig::Cluster;
+use kubernetes::state::StateScope;
 use remote::Client;
 
 use super::args::SourceArgs;
+use crate::commands::kube_state::KubeState;
 use crate::commands::secured_api::{SecuredApi, Source};
 use crate::run_group::RunGroup;
 use crate::wiring::declare_process;
 
-/// Connects the API to the source that the flags name. Returns the address.
-pub(super) async fn wire(args: &SourceArgs, api: SecuredApi, group: &mut RunGroup) -> Result<SocketAddr> {
+/// Connects the API to the source that the flags name, and state series, where they are asked for. Returns the address.
+pub(super) async fn wire(
+    args: &SourceArgs,
+    state: Option<(Cluster, StateScope)>,
+    api: SecuredApi,
+    group: &mut RunGroup,
+) -> Result<SocketAddr> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let registry = Registry::new();
     declare_process(&registry)?;
@@ -34,6 +42,8 @@ pub(super) async fn wire(args: &SourceArgs, api: SecuredApi, group: &mut RunGrou
     let client = Client::new(options, common);
     client.check().await.context("the source cannot be asked")?;
     let source = RemoteSource::new(client, settings.ages).with_metrics(SourceMetrics::register(&registry)?);
-    let source = Source { source: Arc::new(source), freshen: None, settings };
+    let seed = clock.now().unix_ms().unsigned_abs();
+    let kube_state = state.map(|(cluster, scope)| KubeState::new(cluster, &scope, seed).wire(&registry, group));
+    let source = Source { source: Arc::new(source), freshen: None, settings, kube_state: kube_state.transpose()? };
     api.wire(source, clock, registry, group).await
 }

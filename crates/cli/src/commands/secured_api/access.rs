@@ -14,7 +14,7 @@ use adapter::{
 };
 use anyhow::{Context, Result};
 use datamodel::Clock;
-use http_client::kubeconfig::{own_cluster, read_cluster};
+use http_client::kubeconfig::{Cluster, own_cluster, read_cluster};
 use kubernetes::client::{Client, ReflectorOptions};
 use kubernetes::objects::ClusterObjects;
 use metrics_api::{
@@ -172,15 +172,30 @@ fn open(file: &Path, flag: &str) -> Result<Watched<Authority>> {
     made.with_context(|| format!("`{flag}` is of no use"))
 }
 
-/// A client by a kubeconfig file, or by the pod's own account. `name` is that of the flag with the file.
-fn client(args: &SecuredApiArgs, kubeconfig: Option<&PathBuf>, name: &str) -> Result<Arc<Client>> {
+/// A cluster by a kubeconfig file, or by the pod's own account. `name` is that of the flag with the file.
+fn cluster(args: &SecuredApiArgs, kubeconfig: Option<&PathBuf>, name: &str) -> Result<Cluster> {
     let flag = args.flag(name);
-    let cluster = match kubeconfig {
-        Some(path) => read_cluster(path).with_context(|| format!("`{flag}` is of no use"))?,
+    match kubeconfig {
+        Some(path) => read_cluster(path).with_context(|| format!("`{flag}` is of no use")),
         None => own_cluster(&|name| std::env::var(name).ok()).with_context(|| {
             let alone = args.flag("without-cluster");
             format!("the Kubernetes API cannot be asked: give `{flag}`, or serve without it by `{alone}`")
-        })?,
-    };
-    Ok(Arc::new(Client::new(cluster, http_client::ClientOptions::default())))
+        }),
+    }
+}
+
+/// A client of such a cluster.
+fn client(args: &SecuredApiArgs, kubeconfig: Option<&PathBuf>, name: &str) -> Result<Arc<Client>> {
+    Ok(Arc::new(Client::new(cluster(args, kubeconfig, name)?, http_client::ClientOptions::default())))
+}
+
+impl SecuredApiArgs {
+    /// The cluster whose objects are listed.
+    ///
+    /// # Errors
+    ///
+    /// Nothing says where it is.
+    pub(in crate::commands) fn listed_cluster(&self) -> Result<Cluster> {
+        cluster(self, self.cluster.lister_kubeconfig.as_ref(), "lister-kubeconfig")
+    }
 }

@@ -26,6 +26,7 @@ use metrics_api::{
     Settings,
 };
 use tokio::net::TcpListener;
+use web::MetricsPage;
 
 use self::access::Access;
 pub(super) use self::args::SecuredApiArgs;
@@ -50,6 +51,8 @@ pub(super) struct Source {
     pub(super) freshen: Option<Arc<dyn Freshen>>,
     /// What holds on it.
     pub(super) settings: Settings,
+    /// What the cluster says of itself, told beside the API to who may ask.
+    pub(super) kube_state: Option<Arc<dyn MetricsPage>>,
 }
 
 impl SecuredApi {
@@ -93,7 +96,7 @@ impl SecuredApi {
         group: &mut RunGroup,
     ) -> Result<SocketAddr> {
         let Self { args, file, config, listener, request_grace } = self;
-        let Source { source, freshen, settings } = source;
+        let Source { source, freshen, settings, kube_state } = source;
         let address = listener.local_addr()?;
         let access = Access::of(&args, address, &source, &clock, group).await?;
         let tls = args.serving.certificate().open(args.tls(access.asks_for_certificate)?)?;
@@ -108,7 +111,8 @@ impl SecuredApi {
         let is_listed = Arc::clone(&api);
         let ready = Ready::new(move || is_listed.is_listed());
         let apis = metrics_api::router(state.clone());
-        let router = adapter::operations(&state, apis, registry, ready, &args.clients.always_allowed());
+        let pages = kube_state.map(web::kube_state_router).unwrap_or_default();
+        let router = adapter::operations(&state, apis, registry, ready, pages, &args.clients.always_allowed());
 
         let certificate = tls.clone();
         group.add("certificate", Stage::Control, |token| ended(certificate.watch(token)));

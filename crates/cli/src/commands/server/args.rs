@@ -25,6 +25,7 @@ const EXAMPLES: &str = "Examples:
   crescendo server --config.file=prometheus.yml
   crescendo server --storage.tsdb.path=data/ --storage.tsdb.retention.time=30d --web.enable-lifecycle
   crescendo server --config.file=prometheus.yml --adapter.config=adapter.yaml --adapter.secure-port=6443
+  crescendo server --kubernetes.state-metrics=deployments,horizontalpodautoscalers --kubernetes.kubeconfig=config
   crescendo check config prometheus.yml
 
 Flags of Prometheus that are not listed are refused by name, or taken with a note in the log.";
@@ -214,6 +215,7 @@ impl ServerArgs {
         if let Some(api) = &self.adapter.api {
             api.check()?;
         }
+        self.kubernetes.check()?;
         let is_never = self.adapter.scrape_interval.is_some_and(|interval| interval.is_zero());
         ensure!(!is_never, "`--adapter.scrape-interval` must be more than 0s");
         let budget = self.query.max_samples.map(|samples| samples.saturating_mul(SAMPLE_BYTES));

@@ -41,6 +41,6 @@ pub(super) async fn wire(
         .with_recorded(Arc::new(recorded))
         .covered_since(clock.now());
     let pull = PodPull::new(engine.scrape.clone(), Arc::clone(&engine.queryable));
-    let source = Source { source: Arc::new(source), freshen: Some(Arc::new(pull)), settings };
+    let source = Source { source: Arc::new(source), freshen: Some(Arc::new(pull)), settings, kube_state: None };
     Ok(Some(api.wire(source, Arc::clone(clock), registry, group).await?))
 }

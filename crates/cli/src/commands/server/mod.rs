@@ -2,7 +2,7 @@
 //!
 //! - [`ServerArgs`], [`run`]: from flags to a running server.
 //! - `other_flags`: flags of Prometheus that have no effect here or are refused.
-//! - `monitors`: what objects of a cluster add.
+//! - `monitors`: what objects of a cluster add. `kube_state`: what they say of themselves.
 //! - `wiring`: who is connected to whom. `reload`: the configuration. `status`: what the server tells of itself.
 //! - `adapter_args`, `embedded`: the metrics API inside the server.
 //!
@@ -12,6 +12,7 @@
 mod adapter_args;
 mod args;
 mod embedded;
+mod kube_state;
 mod monitors;
 pub(super) mod other_flags;
 mod reload;

@@ -1,6 +1,6 @@
 //! What the server takes from the monitors and rules of a cluster.
 //!
-//! - [`KubernetesArgs`]: whose monitors; [`KubernetesArgs::watcher`]: who looks at them.
+//! - [`KubernetesArgs`]: the cluster, and whose monitors; [`KubernetesArgs::watcher`]: who looks at them.
 //! - [`Monitors`]: what was found last, and what was said of it.
 //!
 //! Rule: an object is named in the log when it comes, changes, goes or is left out, and not again.
@@ -9,19 +9,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use http_client::ClientOptions;
-use http_client::kubeconfig::{own_cluster, read_cluster};
+use http_client::kubeconfig::{Cluster, own_cluster, read_cluster};
 use kubernetes::client::{Client, ReflectorOptions};
 use kubernetes::monitors::{Found, MonitorWatcher, prometheus_object};
 use kubernetes::operator::Origin;
 use promql::Features;
 use tokio::sync::watch;
 
+use super::kube_state::StateArgs;
 use crate::config::{FoundConfig, FoundContext, ServerConfig};
 
-/// Flags of the monitors of a cluster.
+/// Flags of a cluster.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub(super) struct KubernetesArgs {
@@ -29,12 +30,44 @@ pub(super) struct KubernetesArgs {
     /// that it selects in the cluster are added to the configuration.
     #[arg(long = "kubernetes.prometheus-object", value_name = "FILE")]
     prometheus_object: Option<PathBuf>,
-    /// How the cluster of the monitors and their targets is reached; default: the one that this runs in.
-    #[arg(long = "kubernetes.kubeconfig", value_name = "FILE", requires = "prometheus_object")]
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+    /// How the cluster of the monitors, their targets and the state series is reached; default: the one that this
+    /// runs in.
+    #[arg(long = "kubernetes.kubeconfig", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 }
 
 impl KubernetesArgs {
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    ///
+    /// A cluster is named of which nothing is asked, or a value makes no sense.
+    pub(super) fn check(&self) -> Result<()> {
+        let is_used = self.prometheus_object.is_some() || !self.state.resources.is_empty();
+        ensure!(
+            is_used || self.kubeconfig.is_none(),
+            "`--kubernetes.kubeconfig` has no effect without `--kubernetes.prometheus-object` or \
+             `--kubernetes.state-metrics`"
+        );
+        self.state.scope()?;
+        Ok(())
+    }
+
+    /// How the cluster is reached.
+    ///
+    /// # Errors
+    ///
+    /// Nothing says where it is.
+    pub(super) fn cluster(&self) -> Result<Cluster> {
+        match &self.kubeconfig {
+            Some(path) => read_cluster(path).context("`--kubernetes.kubeconfig` cannot be used"),
+            None => own_cluster(&|name| std::env::var(name).ok())
+                .context("not in a cluster; `--kubernetes.kubeconfig` names one"),
+        }
+    }
+
     /// Who looks at the monitors, if the flags ask for it, and what is made of what it finds.
     ///
     /// # Errors
@@ -42,11 +75,7 @@ impl KubernetesArgs {
     /// The object is wrong, or nothing says where the cluster is.
     pub(super) fn watcher(&self, client: &ClientOptions, seed: u64) -> Result<Option<(MonitorWatcher, Monitors)>> {
         let Some(path) = &self.prometheus_object else { return Ok(None) };
-        let cluster = match &self.kubeconfig {
-            Some(path) => read_cluster(path).context("`--kubernetes.kubeconfig` cannot be used")?,
-            None => own_cluster(&|name| std::env::var(name).ok())
-                .context("not in a cluster; `--kubernetes.kubeconfig` names one")?,
-        };
+        let cluster = self.cluster()?;
         let read = || -> Result<MonitorWatcher> {
             let object = prometheus_object(&path.display().to_string(), &std::fs::read_to_string(path)?)?;
             let client = Arc::new(Client::new(cluster, client.clone()));

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use datamodel::Clock;
 use datamodel::registry::Registry;
 use discovery::{DiscoveryContext, DiscoveryMetrics};
@@ -30,7 +30,10 @@ use web::{ActionError, BoxFuture, Lifecycle};
 
 use super::monitors::Monitors;
 use super::status::ConfigState;
-use crate::config::{ConfigMetrics, ConfigSource, FoundConfig, Global, Patterns, ServerConfig, StorageConfig};
+use crate::config::{
+    ConfigMetrics, ConfigSource, FoundConfig, Global, KUBE_STATE_JOB, Patterns, ServerConfig, StorageConfig,
+    kube_state_job,
+};
 use crate::signals;
 use crate::wiring::WiredEngine;
 use crate::wiring::recorded::RecordingRules;
@@ -85,6 +88,8 @@ pub(super) struct Reloader {
     requests: mpsc::Receiver<Reply>,
     watch_interval: Duration,
     monitors: Monitors,
+    /// Whether the state series of a cluster are a job of this server.
+    scrapes_kube_state: bool,
     /// The configuration in force, without what the monitors add.
     config: Arc<ServerConfig>,
     patterns: Patterns,
@@ -111,6 +116,8 @@ pub(super) struct ReloaderParts<'a> {
     pub(super) registry: &'a Registry,
     pub(super) watch_interval: Duration,
     pub(super) monitors: Monitors,
+    /// Whether the state series of a cluster are a job of this server.
+    pub(super) scrapes_kube_state: bool,
     pub(super) quit: CancellationToken,
 }
 
@@ -122,6 +129,7 @@ impl Reloader {
         let ReloaderParts { source, engine, notifier, recorded, scrape, state, notifications, clock, registry, .. } =
             parts;
         let (watch_interval, monitors, quit) = (parts.watch_interval, parts.monitors, parts.quit);
+        let scrapes_kube_state = parts.scrapes_kube_state;
         let discovery = DiscoveryContext {
             client: scrape.client,
             metrics: DiscoveryMetrics::new(registry)?,
@@ -141,6 +149,7 @@ impl Reloader {
             requests,
             watch_interval,
             monitors,
+            scrapes_kube_state,
             config: Arc::default(),
             patterns: config.patterns.clone(),
             seen: config.fingerprint,
@@ -250,6 +259,7 @@ impl Reloader {
     /// Puts jobs, rules and receivers in force, with what the monitors add.
     async fn put_in_force(&mut self, config: &ServerConfig) -> Result<()> {
         let mut jobs = config.jobs.iter().map(|job| self.job(job)).collect::<Result<Vec<_>>>()?;
+        jobs.extend(self.own_jobs(config)?);
         let labels = config.global.external_labels.clone();
         let notifier = config.alerting.notifier_config(labels, &self.discovery).context("section `alerting`")?;
         let mut found = self.monitors.read(config, &self.source.features)?;
@@ -268,6 +278,16 @@ impl Reloader {
         self.engine.rules.apply(groups).await?;
         self.monitors.tell(&found);
         Ok(())
+    }
+
+    /// The jobs of this server itself.
+    fn own_jobs(&self, config: &ServerConfig) -> Result<Option<Job>> {
+        if !self.scrapes_kube_state {
+            return Ok(None);
+        }
+        let is_taken = config.jobs.iter().any(|job| job.config.job_name == KUBE_STATE_JOB);
+        ensure!(!is_taken, "scrape job `{KUBE_STATE_JOB}`: `--kubernetes.state-metrics` has a job of this name");
+        self.job(&kube_state_job(&config.global.scrape)?).map(Some)
     }
 
     /// The jobs of objects. One whose targets cannot be looked for is left out.

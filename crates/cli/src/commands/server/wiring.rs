@@ -6,7 +6,8 @@
 //!  │                        │    └──▶ notifier ─▶ Alertmanagers
 //!  │                        └ tee ─▶ remote write ─▶ other storages
 //!  │                        └──▶ metrics API, where it is asked for
-//!  └▶ reloader ◀─ monitors ─┴ applies a configuration to scrape, rules, notifier and storage
+//!  ├▶ reloader ◀─ monitors ─┴ applies a configuration to scrape, rules, notifier and storage
+//!  └▶ state series ◀─ scrape, in memory
 //! ```
 //!
 //! Rule: connections are made here, once; no component finds another by itself.
@@ -22,7 +23,6 @@ use datamodel::time::SystemClock;
 use promql::EngineOptions;
 use rules::RuleOptions;
 use rules::notifier::{Notifier, NotifierHandle, NotifierOptions};
-use scrape::ScrapeOptions;
 use storage::Appendable;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -32,6 +32,7 @@ use web::{ApiOptions, HostGuard, Notifications, Parts, Protection, Readiness, Se
 
 use super::args::{Flags, ServerArgs};
 use super::embedded;
+use super::kube_state::OwnState;
 use super::reload::{Reloader, ReloaderParts};
 use super::status::{ConfigState, Retention, ServerView};
 use crate::commands::secured_api::SecuredApi;
@@ -77,13 +78,14 @@ pub(super) async fn wire(
     let Edge { listeners, protection, scheme, metrics_api } = edge;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let registry = Registry::new();
-    let memory = MemoryLimit::find(args.memory_limit);
-    tracing::info!(bytes = memory.bytes, reason = memory.reason, "memory limit");
+    let memory = memory_limit(&args);
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
     let external_url = args.external_url(addresses.first().copied().unwrap_or(([0, 0, 0, 0], 0).into()), scheme);
     let storage = storage_options(&args, &config, &memory);
     let retention = Retention { time: storage.retention_time, size: storage.retention_size };
-    let scrape = ScrapeOptions { memory: memory.pool.clone(), ..ScrapeOptions::default() };
+    let seed = clock.now().unix_ms().unsigned_abs();
+    let kube_state = OwnState::open(&args.kubernetes, seed)?;
+    let scrape = kube_state.scrape_options(memory.pool.clone());
     let notifier = Notifier::new(notifier_options(&args, &external_url), &registry)?;
     let notifier_handle = notifier.handle();
     let settings = EngineSettings {
@@ -97,8 +99,8 @@ pub(super) async fn wire(
     let engine = wire_engine(settings, &clock, &registry, group).await?;
     group.add("notifier", Stage::Notify, |token| ended(notifier.run(token)));
 
-    let watcher = args.kubernetes.watcher(&scrape.client, clock.now().unix_ms().unsigned_abs())?;
-    let (watcher, monitors) = watcher.map(|(watcher, monitors)| (Some(watcher), monitors)).unwrap_or_default();
+    let kube_state = kube_state.wire(&registry, group)?;
+    let (watcher, monitors) = args.kubernetes.watcher(&scrape.client, seed)?.unzip();
     let (state, notifications, readiness) =
         (Arc::new(ConfigState::default()), Notifications::default(), Readiness::default());
     let recorded = RecordingRules::default();
@@ -114,21 +116,20 @@ pub(super) async fn wire(
         clock: Arc::clone(&clock),
         registry: &registry,
         watch_interval: args.auto_reload_interval,
-        monitors,
+        monitors: monitors.unwrap_or_default(),
+        scrapes_kube_state: kube_state.is_some(),
         quit,
     };
     let (mut reloader, lifecycle) = Reloader::new(parts, &config)?;
 
     let mut api =
         Parts::new(Arc::clone(&engine.queryable), engine.engine.clone(), Arc::clone(&clock), registry.clone());
-    connect_storage(&mut api, &args, &engine, &clock);
-    api.targets = Some(engine.scrape.clone());
-    api.rules = Some(engine.rules.clone());
+    connect_engine(&mut api, &args, &engine, &clock);
     api.alertmanagers = Some(Arc::new(Told(notifier_handle)));
     api.lifecycle = args.web.enable_lifecycle.then(|| Arc::new(lifecycle) as Arc<dyn web::Lifecycle>);
+    api.kube_state = kube_state;
     api.notifications = notifications;
     api.readiness = readiness.clone();
-    api.build = build_info();
     api.server = Some(Arc::new(ServerView {
         state,
         flags: args.shown.clone(),
@@ -156,6 +157,12 @@ pub(super) async fn wire(
     let metrics_api = embedded::wire(metrics_api, &engine, recorded, scrape_interval, &clock, registry, group);
     let metrics_api = Box::pin(metrics_api).await?;
     Ok(Addresses { web: addresses, metrics_api })
+}
+
+fn memory_limit(args: &ServerArgs) -> MemoryLimit {
+    let memory = MemoryLimit::find(args.memory_limit);
+    tracing::info!(bytes = memory.bytes, reason = memory.reason, "memory limit");
+    memory
 }
 
 const fn serve_options(args: &ServerArgs) -> ServeOptions {
@@ -251,8 +258,11 @@ fn storage_options(args: &ServerArgs, config: &ServerConfig, memory: &MemoryLimi
     options
 }
 
-/// What the API shows of the storage, and what it may change.
-fn connect_storage(api: &mut Parts, args: &ServerArgs, engine: &WiredEngine, clock: &Arc<dyn Clock>) {
+/// What the API shows of the engine, and what it may change.
+fn connect_engine(api: &mut Parts, args: &ServerArgs, engine: &WiredEngine, clock: &Arc<dyn Clock>) {
+    api.targets = Some(engine.scrape.clone());
+    api.rules = Some(engine.rules.clone());
+    api.build = build_info();
     api.storage = Some(Arc::new(StorageView::new(engine.tsdb.clone())));
     api.exemplars = Some(Arc::new(engine.tsdb.clone()));
     if args.web.enable_admin_api {
