@@ -1,6 +1,6 @@
 {{/*
-The engine's configuration: a prometheus.yml with the jobs that Prometheus Operator would make of this chart's
-ServiceMonitors, then the user's own.
+The engine's configuration: a prometheus.yml with the user's own jobs and rules, and a Prometheus object that selects
+the monitors and rules of the cluster.
 */}}
 
 {{- define "crescendo.prometheusSpec" -}}
@@ -36,51 +36,86 @@ remote_write:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 scrape_configs:
-{{- $jobs := list }}
-{{- if include "crescendo.asrMonitor.on" . }}
-{{- $monitor := .Values.scaling.auto.lightningAsr.servicemonitor }}
-{{- $jobs = append $jobs (dict "namespace" (include "crescendo.asr.namespace" .) "name" .Values.asr.name "port" "metrics" "interval" $monitor.interval "labels" (dict "app" .Values.asr.name)) }}
-{{- end }}
-{{- if .Values.engine.selfMonitor }}
-{{- $jobs = append $jobs (dict "namespace" (include "crescendo.engine.namespace" .) "name" (include "crescendo.engine.name" .) "port" "http-web" "interval" "" "labels" (include "crescendo.selector" (list . "prometheus") | fromYaml)) }}
-{{- end }}
-{{- range $jobs }}
-{{ include "crescendo.engine.job" . }}
-{{- end }}
 {{- with $spec.additionalScrapeConfigs }}
-{{ include "crescendo.templated" (list $ .) }}
+{{- $jobs := include "crescendo.templated" (list $ .) }}
+{{- range fromYamlArray $jobs }}
+{{- if and (kindIs "map" .) (eq (toString .job_name) "kube-state-metrics") (include "crescendo.state.resources" $) }}
+{{- fail "additionalScrapeConfigs: the job `kube-state-metrics` would count every object twice; leave `engine.stateMetrics.resources` empty beside it" }}
 {{- end }}
-{{- if and (not $jobs) (not $spec.additionalScrapeConfigs) }} []
+{{- end }}
+{{ $jobs }}
+{{- else }} []
 {{- end }}
 {{- end -}}
 
-{{/* The job of a ServiceMonitor with one endpoint, its relabelling in the operator's order. */}}
-{{- define "crescendo.engine.job" -}}
-- job_name: serviceMonitor/{{ .namespace }}/{{ .name }}/0
-  honor_labels: false
-  {{- with .interval }}
-  scrape_interval: {{ . }}
+{{/* Keys of the Prometheus object that are taken as they stand. */}}
+{{- define "crescendo.engine.passedOn" -}}
+scrapeTimeout scrapeProtocols scrapeClasses serviceDiscoveryRole podTargetLabels ignoreNamespaceSelectors
+overrideHonorLabels overrideHonorTimestamps enforcedNamespaceLabel excludedFromEnforcement enforcedSampleLimit
+enforcedTargetLimit enforcedLabelLimit enforcedLabelNameLengthLimit enforcedLabelValueLengthLimit
+enforcedKeepDroppedTargets enforcedBodySizeLimit sampleLimit targetLimit labelLimit labelNameLengthLimit
+labelValueLengthLimit keepDroppedTargets
+{{- end -}}
+
+{{/*
+Which monitors and rules of the cluster are taken. As in kube-prometheus-stack, a kind whose selector is empty is that
+of this release, or all of it where `…SelectorNilUsesHelmValues` is false.
+*/}}
+{{- define "crescendo.engine.object" -}}
+{{- $spec := dig "kube-prometheus-stack" "prometheus" "prometheusSpec" dict .Values.AsMap -}}
+apiVersion: monitoring.coreos.com/v1
+kind: Prometheus
+metadata:
+  name: {{ include "crescendo.engine.name" . }}
+  namespace: {{ include "crescendo.engine.namespace" . }}
+spec:
+  scrapeInterval: {{ default "30s" $spec.scrapeInterval }}
+  evaluationInterval: {{ default "30s" $spec.evaluationInterval }}
+  {{- range $kind := list "serviceMonitor" "podMonitor" "probe" "scrapeConfig" "rule" }}
+  {{- $selector := index $spec (printf "%sSelector" $kind) }}
+  {{- $nil := printf "%sSelectorNilUsesHelmValues" $kind }}
+  {{- if and (not $selector) (ternary (index $spec $nil) true (hasKey $spec $nil)) }}
+  {{- $selector = dict "matchLabels" (dict "release" $.Release.Name) }}
   {{- end }}
-  metrics_path: /metrics
-  kubernetes_sd_configs:
-    - role: endpointslice
-      namespaces: {names: [{{ .namespace }}]}
-  relabel_configs:
-    - {source_labels: [job], target_label: __tmp_prometheus_job_name}
-    {{- range $key, $value := .labels }}
-    {{- $label := regexReplaceAll "[^a-zA-Z0-9_]" $key "_" }}
-    - {action: keep, source_labels: [__meta_kubernetes_service_label_{{ $label }}, __meta_kubernetes_service_labelpresent_{{ $label }}], regex: ({{ $value }});true}
-    {{- end }}
-    - {action: keep, source_labels: [__meta_kubernetes_endpointslice_port_name], regex: {{ .port }}}
-    - {source_labels: [__meta_kubernetes_endpointslice_address_target_kind, __meta_kubernetes_endpointslice_address_target_name], separator: ;, regex: Node;(.*), replacement: "${1}", target_label: node}
-    - {source_labels: [__meta_kubernetes_endpointslice_address_target_kind, __meta_kubernetes_endpointslice_address_target_name], separator: ;, regex: Pod;(.*), replacement: "${1}", target_label: pod}
-    - {source_labels: [__meta_kubernetes_namespace], target_label: namespace}
-    - {source_labels: [__meta_kubernetes_service_name], target_label: service}
-    - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
-    - {source_labels: [__meta_kubernetes_pod_container_name], target_label: container}
-    - {action: drop, source_labels: [__meta_kubernetes_pod_phase], regex: (Failed|Succeeded)}
-    - {source_labels: [__meta_kubernetes_service_name], target_label: job, replacement: "${1}"}
-    - {target_label: endpoint, replacement: {{ .port }}}
+  {{ $kind }}Selector: {{ toJson (default dict $selector) }}
+  {{ $kind }}NamespaceSelector: {{ toJson (default dict (index $spec (printf "%sNamespaceSelector" $kind))) }}
+  {{- end }}
+  {{- range $key := include "crescendo.engine.passedOn" . | replace "\n" " " | splitList " " | compact }}
+  {{- with index $spec $key }}
+  {{ $key }}: {{ toJson . }}
+  {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{/* The objects whose state is told, separated by commas; nothing: none. */}}
+{{- define "crescendo.state.resources" -}}
+{{- if dig "kube-prometheus-stack" "kubeStateMetrics" "enabled" true .Values.AsMap -}}
+{{- join "," .Values.engine.stateMetrics.resources -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The namespaces of these objects, separated by commas; nothing: all. */}}
+{{- define "crescendo.state.namespaces" -}}
+{{- if not .Values.engine.stateMetrics.allNamespaces -}}
+{{- default (list (include "crescendo.asr.namespace" .)) .Values.engine.stateMetrics.namespaces | uniq | sortAlpha | join "," -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The rights to watch these objects, as rules of a role: of (list root isNamespaced). */}}
+{{- define "crescendo.state.rules" -}}
+{{- $all := include "crescendo.state.resources" (index . 0) | splitList "," | compact | sortAlpha -}}
+{{- $groups := dict "apps" (list) "autoscaling" (list) "" (list) -}}
+{{- range $all -}}
+{{- $group := get (dict "deployments" "apps" "replicasets" "apps" "statefulsets" "apps" "horizontalpodautoscalers" "autoscaling") . -}}
+{{- if eq (index $ 1) (ne . "nodes") -}}
+{{- $_ := set $groups $group (append (get $groups $group) .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $group, $resources := $groups -}}
+{{- with $resources }}
+- {apiGroups: [{{ $group | quote }}], resources: [{{ join ", " . }}], verbs: [list, watch]}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/*

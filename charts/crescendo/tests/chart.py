@@ -261,6 +261,7 @@ def check_refusals(helm):
         ({"embedded": True, "scaling": {"auto": {"enabled": True}}, "engine": {"enabled": False}}, "embedded"),
         ({"embedded": True, "scaling": {"auto": {"enabled": True}}, "prometheus-adapter": {"prometheus": {"url": "http://a"}}}, "embedded"),
         ({"scaling": {"auto": {"enabled": True}}, "engine": {"enabled": False}}, "prometheus-adapter.prometheus.url"),
+        ({"scaling": {"auto": {"enabled": True}}, "kube-prometheus-stack": {"prometheus": {"prometheusSpec": {"additionalScrapeConfigs": [{"job_name": "kube-state-metrics"}]}}}}, "engine.stateMetrics.resources"),
         ({"scaling": {"auto": {"enabled": True}}, "adapter": {"tls": {"source": "existingSecret"}}}, "existingSecret"),
     ]:
         try:

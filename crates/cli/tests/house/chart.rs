@@ -1,4 +1,4 @@
-//! What the chart renders fits the program: flags of containers, and the metrics in dashboards.
+//! What the chart renders fits the program: flags of containers, the Prometheus object, the metrics in dashboards.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{check, files, root};
 
-/// State of objects, as kube-state-metrics names it; and what the setup document's rules record.
-const OF_OTHERS: [&str; 2] = ["kube_", "asr:"];
+/// What the setup document's rules record.
+const OF_RULES: &str = "asr:";
 
 #[test]
 fn every_flag_that_the_chart_renders_is_one_of_its_command() {
@@ -38,6 +38,37 @@ fn every_flag_that_the_chart_renders_is_one_of_its_command() {
     check(&complaints);
 }
 
+#[test]
+fn objects_that_the_chart_renders_select_as_the_server_reads_them() {
+    let mut found = 0;
+    for (path, text) in files("yaml").into_iter().filter(|(path, _)| path.starts_with("charts/crescendo/tests/golden/"))
+    {
+        let Some((_, below)) = text.split_once("  prometheus-object.yaml: |\n") else { continue };
+        let lines = below.lines().map_while(|line| line.strip_prefix("    "));
+        let object = lines.collect::<Vec<_>>().join("\n");
+        let object = kubernetes::monitors::prometheus_object(&path, &object).unwrap();
+        let spec = object.spec;
+        let selectors = [
+            &spec.service_monitor_selector,
+            &spec.service_monitor_namespace_selector,
+            &spec.pod_monitor_selector,
+            &spec.probe_selector,
+            &spec.scrape_config_selector,
+            &spec.rule_selector,
+            &spec.rule_namespace_selector,
+        ];
+        assert!(selectors.iter().all(|selector| selector.is_some()), "{path}: {selectors:?}");
+        let is_of_release = |selector: &Option<kubernetes::operator::objects::LabelSelector>| {
+            selector.as_ref().is_some_and(|selector| selector.match_labels.contains_key("release"))
+        };
+        assert!(is_of_release(&spec.rule_selector), "{path}: {:?}", spec.rule_selector);
+        // The setup document takes the ServiceMonitors of all releases.
+        assert_eq!(is_of_release(&spec.service_monitor_selector), !path.ends_with("/seed.yaml"), "{path}");
+        found += 1;
+    }
+    assert!(found >= 5, "{found} objects are no chart");
+}
+
 /// The flags in the table of a command in the generated reference.
 fn flags_of<'a>(reference: &'a str, command: &str) -> BTreeSet<&'a str> {
     let section = reference.split("\n## ").find(|section| section.starts_with(&format!("`crescendo {command}`\n")));
@@ -65,8 +96,8 @@ fn dashboards_ask_for_metrics_that_exist() {
                 }
             };
             for name in expr.selectors().map(|selector| &*selector.name) {
-                if !known.contains(name) && !OF_OTHERS.iter().any(|prefix| name.starts_with(prefix)) {
-                    complaints.push(format!("{path}: `{text}`: docs/reference/metrics.md has no `{name}`"));
+                if !known.contains(name) && !name.starts_with(OF_RULES) {
+                    complaints.push(format!("{path}: `{text}`: the references have no `{name}`"));
                 }
             }
         }
@@ -92,9 +123,10 @@ fn expressions(value: &Value, into: &mut Vec<String>) {
 
 /// Every series that the reference promises: histograms and summaries have several names.
 fn metrics_of_the_reference() -> BTreeSet<String> {
-    let reference = fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
+    let read = |page: &str| fs::read_to_string(root().join("docs/reference").join(page)).unwrap();
+    let references = read("metrics.md") + &read("state-series.md");
     let mut names = BTreeSet::new();
-    for row in reference.lines().filter_map(|line| line.strip_prefix("| `")) {
+    for row in references.lines().filter_map(|line| line.strip_prefix("| `")) {
         let (name, rest) = row.split_once('`').unwrap();
         let suffixes: &[&str] = match rest.trim_start_matches([' ', '|']).split(' ').next() {
             Some("histogram") => &["_bucket", "_sum", "_count"],
