@@ -193,6 +193,8 @@ impl fmt::Display for Requirement {
         match self.op {
             SelectorOp::Exists => write!(f, "{key}"),
             SelectorOp::DoesNotExist => write!(f, "!{key}"),
+            // The empty value alone is `(,)`: `()` has no value.
+            SelectorOp::In | SelectorOp::NotIn if values.is_empty() => write!(f, "{key} {} (,)", self.op.as_str()),
             SelectorOp::In | SelectorOp::NotIn => write!(f, "{key} {} ({values})", self.op.as_str()),
             SelectorOp::GreaterThan => write!(f, "{key}>{values}"),
             SelectorOp::LessThan => write!(f, "{key}<{values}"),
@@ -514,7 +516,7 @@ mod tests {
             ("! f ,g", "!f,g"),
             ("e in (y,x,y)", "e in (x,y)"),
             ("e notin(x)", "e notin (x)"),
-            ("e in (,)", "e in ()"),
+            ("e in (,)", "e in (,)"),
             ("e in (a,,b)", "e in (,a,b)"),
             ("in in (in,notin)", "in in (in,notin)"),
             ("a=", "a="),

@@ -5,7 +5,7 @@
 //! - [`Parser`]: pulls one [`Entry`] after the other from a page; nothing is allocated for a sample line.
 //! - [`SampleLine`]: the raw text of a series is the key for caches; [`SampleLine::labels`] reads the labels
 //!   out of it and is only needed when the cache does not know the text.
-//! - [`write`](mod@write): the same formats, written.
+//! - [`PageWriter`]: the same formats, written; [`write`](mod@write): lines of the text format 0.0.4.
 //!
 //! ```text
 //! page ──▶ Parser ──▶ Type │ Help │ Unit │ Comment │ Sample { series, value, timestamp, exemplar }
@@ -15,6 +15,7 @@
 //! Rule: a page is hostile input. Every error names line, column and reason; no text is too long or too odd
 //! to be refused in bounded memory.
 
+mod page;
 mod parser;
 mod protobuf;
 mod rules;
@@ -27,6 +28,7 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use page::{Line, NoSuchHistogram, PageWriter, Part};
 pub use parser::Parser;
 pub use protobuf::{
     HistogramForm, MAX_BUCKETS, PageError, PageExemplar, PageFamily, PageReason, PageSample, PageVisitor, read_protobuf,

@@ -325,8 +325,11 @@ impl<'a> Parser<'a> {
                 if !seconds.is_finite() {
                     return Err(invalid());
                 }
+                // Parts of a millisecond are cut off, as upstream does; what is only an error of the float is none.
+                let (ms, nearest) = (seconds * 1000.0, (seconds * 1000.0).round());
+                let ms = if (ms - nearest).abs() < 1e-3 { nearest } else { ms };
                 // At the ends of time beyond them: the storage refuses such a sample, the page is good.
-                Ok(Timestamp::from_unix_ms((seconds * 1000.0) as i64))
+                Ok(Timestamp::from_unix_ms(ms as i64))
             }
         }
     }

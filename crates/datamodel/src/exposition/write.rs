@@ -70,10 +70,20 @@ pub(super) fn series<'a>(into: &mut String, name: &str, labels: impl IntoIterato
         into.push('{');
         quoted(into, name);
     }
-    let mut open = !plain;
+    if pairs(into, labels, !plain) {
+        into.push('}');
+    }
+}
+
+/// Appends labels behind what stands in braces already, or behind a brace of their own; whether one is open.
+pub(super) fn pairs<'a>(
+    into: &mut String,
+    labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+    mut is_open: bool,
+) -> bool {
     for (label, value) in labels {
-        into.push(if open { ',' } else { '{' });
-        open = true;
+        into.push(if is_open { ',' } else { '{' });
+        is_open = true;
         if is_legacy_label_name(label) {
             into.push_str(label);
         } else {
@@ -82,12 +92,10 @@ pub(super) fn series<'a>(into: &mut String, name: &str, labels: impl IntoIterato
         into.push('=');
         quoted(into, value);
     }
-    if open {
-        into.push('}');
-    }
+    is_open
 }
 
-fn family_name(into: &mut String, name: &str) {
+pub(super) fn family_name(into: &mut String, name: &str) {
     if is_legacy_metric_name(name) {
         into.push_str(name);
     } else {

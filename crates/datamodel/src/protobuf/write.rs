@@ -106,6 +106,11 @@ impl Writer {
         self.prefixed(body);
     }
 
+    /// Fields that another writer has written.
+    pub fn fields(&mut self, written: &Self) {
+        self.out.extend_from_slice(&written.out);
+    }
+
     /// Packed unsigned numbers.
     pub fn packed_uint(&mut self, number: u32, values: impl ExactSizeIterator<Item = u64>) {
         if values.len() > 0 {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Emit, MAX_BUCKETS};
-use crate::float::format_g;
+use crate::exposition::Part;
 use crate::metadata::MetricType;
 
 /// What a registry can hold and a family can have children of.
@@ -217,12 +217,9 @@ impl Instrument for Histogram {
         // Each bucket is read once, so that the count always equals the last bucket.
         let count = buckets.last().map_or(0, |(_, count)| *count);
         for (bound, count) in buckets {
-            let bound = format_g(bound);
-            let mut labels = labels.to_vec();
-            labels.push(("le", &bound));
-            emit.suffixed(0, "_bucket", &labels, count as f64);
+            emit.part(0, Part::Bucket(bound), labels, count as f64);
         }
-        emit.suffixed(0, "_sum", labels, self.sum());
-        emit.suffixed(0, "_count", labels, count as f64);
+        emit.part(0, Part::Sum, labels, self.sum());
+        emit.part(0, Part::Count, labels, count as f64);
     }
 }

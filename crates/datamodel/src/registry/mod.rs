@@ -25,7 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use instruments::{Counter, Gauge, Histogram, Instrument};
 pub use summary::{Summary, WINDOW};
 
-use crate::exposition::write;
+use crate::exposition::{Format, Line, PageFamily, PageFormat, PageWriter, Part};
 use crate::labels::{is_legacy_label_name, is_legacy_metric_name};
 use crate::metadata::MetricType;
 
@@ -268,32 +268,42 @@ impl Registry {
 
     /// Appends all samples in text format 0.0.4. A family without samples is left out.
     pub fn encode_text(&self, into: &mut String) {
+        let mut page = PageWriter::new(PageFormat::Text(Format::PrometheusText004));
+        self.write(&mut page);
+        // The writer of a text writes text.
+        into.push_str(&String::from_utf8_lossy(&page.finish()));
+    }
+
+    /// Writes all families that have samples.
+    pub fn write(&self, page: &mut PageWriter) {
         let sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner);
         for source in sources.iter() {
             let mut emit = Emit { samples: source.descriptors.iter().map(|_| Vec::new()).collect() };
             (source.collect)(&mut emit);
             for (descriptor, samples) in source.descriptors.iter().zip(&emit.samples) {
-                self.encode_family(into, *descriptor, samples);
+                self.write_family(page, *descriptor, samples);
             }
         }
     }
 
-    fn encode_family(&self, into: &mut String, descriptor: Descriptor, samples: &[Emitted]) {
+    fn write_family(&self, page: &mut PageWriter, descriptor: Descriptor, samples: &[Emitted]) {
         if samples.is_empty() {
             return;
         }
-        write::metadata(into, descriptor.name, descriptor.metric_type, descriptor.help);
-        let mut name = String::new();
+        let Descriptor { name, metric_type, help } = descriptor;
+        page.family(PageFamily { name, metric_type, help, unit: "" });
         for sample in samples {
-            name.clear();
-            name.push_str(descriptor.name);
-            name.push_str(sample.suffix);
             let constant = self.0.constant_labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
             let own = sample.labels.iter().map(|(n, v)| (*n, v.as_str()));
             let mut labels: Vec<(&str, &str)> = constant.chain(own).collect();
-            // By name, but bounds and quantiles at the end, as others write them.
-            labels.sort_by_key(|(label, _)| (matches!(*label, "le" | "quantile"), *label));
-            write::sample(into, &name, labels, sample.value, None);
+            labels.sort_unstable();
+            page.line(Line {
+                part: sample.part,
+                labels: &labels,
+                value: sample.value,
+                timestamp: None,
+                exemplar: None,
+            });
         }
     }
 
@@ -425,7 +435,7 @@ pub struct Emit {
 
 #[derive(Debug)]
 struct Emitted {
-    suffix: &'static str,
+    part: Part,
     labels: Vec<(&'static str, String)>,
     value: f64,
 }
@@ -433,14 +443,14 @@ struct Emitted {
 impl Emit {
     /// Adds a sample of the descriptor with the given index; of no descriptor, it is dropped.
     pub fn sample(&mut self, descriptor: usize, labels: &[(&'static str, &str)], value: f64) {
-        self.suffixed(descriptor, "", labels, value);
+        self.part(descriptor, Part::Value, labels, value);
     }
 
-    /// As [`sample`](Self::sample), with a suffix behind the name: `_sum` and `_count` of a summary.
-    pub fn suffixed(&mut self, descriptor: usize, suffix: &'static str, labels: &[(&'static str, &str)], value: f64) {
+    /// As [`sample`](Self::sample), of a metric with several numbers: histogram, summary.
+    pub fn part(&mut self, descriptor: usize, part: Part, labels: &[(&'static str, &str)], value: f64) {
         if let Some(samples) = self.samples.get_mut(descriptor) {
             let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-            samples.push(Emitted { suffix, labels, value });
+            samples.push(Emitted { part, labels, value });
         }
     }
 }

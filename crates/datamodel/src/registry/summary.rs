@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Emit, Instrument};
-use crate::float::format_g;
+use crate::exposition::Part;
 use crate::metadata::MetricType;
 
 /// Observations from which quantiles are computed: the 0.99 of it still rests on five of them.
@@ -91,16 +91,13 @@ impl Instrument for Summary {
 
     fn emit(&self, emit: &mut Emit, labels: &[(&'static str, &str)]) {
         for (quantile, value) in self.quantiles() {
-            let quantile = format_g(quantile);
-            let mut labels = labels.to_vec();
-            labels.push(("quantile", &quantile));
-            emit.sample(0, &labels, value);
+            emit.part(0, Part::Quantile(quantile), labels, value);
         }
         let (count, sum) = {
             let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
             (state.count, state.sum)
         };
-        emit.suffixed(0, "_sum", labels, sum);
-        emit.suffixed(0, "_count", labels, count as f64);
+        emit.part(0, Part::Sum, labels, sum);
+        emit.part(0, Part::Count, labels, count as f64);
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 
 use super::{Counter, Descriptor, Histogram, MAX_BUCKETS, MAX_CHILDREN, RegisterError, Registry};
-use crate::exposition::{Entry, Format, Parser};
+use crate::exposition::{Entry, Format, Parser, Part};
 use crate::metadata::MetricType;
 
 #[test]
@@ -91,8 +91,8 @@ fn collectors_are_read_at_scrape_time() {
     ];
     let collect = |emit: &mut super::Emit| {
         emit.sample(1, &[("version", "1")], 1.0);
-        emit.sample(0, &[("slice", "x"), ("quantile", "0.5")], f64::NAN);
-        emit.suffixed(0, "_count", &[("slice", "x")], 0.0);
+        emit.part(0, Part::Quantile(0.5), &[("slice", "x")], f64::NAN);
+        emit.part(0, Part::Count, &[("slice", "x")], 0.0);
         emit.sample(7, &[], 1.0);
     };
     registry.collector(&descriptors, collect).unwrap();

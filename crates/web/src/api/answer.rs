@@ -2,10 +2,18 @@
 //!
 //! Rule: keys stand in upstream's order; whole numbers are written without a point, as Go writes them.
 
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use datamodel::Labels;
+use datamodel::exposition::PageFormat;
 use serde_json::{Map, Value, json};
+
+/// The format of a page of metrics that the client likes best.
+pub(crate) fn negotiated(headers: &HeaderMap, offered: &[PageFormat]) -> PageFormat {
+    let accepted: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    PageFormat::negotiate(&accepted.join(","), offered)
+}
 
 /// An answer in JSON.
 pub(crate) fn json_text(body: String) -> Response {

@@ -1,6 +1,8 @@
 //! `/federate`: the newest sample of each selected series, for another server to scrape.
 //!
-//! Rule: series that ended are left out, and so are histograms that the text format cannot hold.
+//! As text, or, for who asks for it, as protobuf with native histograms.
+//!
+//! Rule: series that ended are left out, and so are histograms that the format cannot hold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,14 +13,14 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use datamodel::exposition::{Format, write};
-use datamodel::float::format_g;
-use datamodel::histogram::CUSTOM_BUCKETS_SCHEMA;
+use datamodel::exposition::{Format, Line, PageFamily, PageFormat, PageWriter, Part};
+use datamodel::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint};
 use datamodel::time::TimeRange;
-use datamodel::{Histogram, Labels, METRIC_NAME, Matcher, MetricType, is_stale_nan};
+use datamodel::{Histogram, Labels, METRIC_NAME, Matcher, MetricType, Timestamp, is_stale_nan};
 use storage::{QueryError, Queryable, Samples, SelectHints};
 
 use super::Shared;
+use super::answer::negotiated;
 use crate::error::ApiError;
 use crate::params::Params;
 
@@ -31,9 +33,13 @@ enum Newest {
     Histogram(Arc<Histogram>),
 }
 
+/// As upstream, which does not offer OpenMetrics here.
+const FORMATS: [PageFormat; 2] = [PageFormat::Text(Format::PrometheusText004), PageFormat::Protobuf];
+
 pub(super) async fn federate(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
-    match page(&shared, request).await {
-        Ok(page) => ([(CONTENT_TYPE, Format::PrometheusText004.content_type())], page).into_response(),
+    let format = negotiated(request.headers(), &FORMATS);
+    match page(&shared, request, format).await {
+        Ok(page) => ([(CONTENT_TYPE, format.content_type())], page).into_response(),
         Err(error) => {
             if error.error_type.status() != StatusCode::BAD_REQUEST {
                 shared.metrics.federation_errors.inc();
@@ -43,7 +49,7 @@ pub(super) async fn federate(State(shared): State<Arc<Shared>>, request: Request
     }
 }
 
-async fn page(shared: &Arc<Shared>, request: Request<Body>) -> Result<String, ApiError> {
+async fn page(shared: &Arc<Shared>, request: Request<Body>, format: PageFormat) -> Result<Vec<u8>, ApiError> {
     let selectors = Params::of(request).await?.plain_selectors()?;
     let options = shared.parts.engine.options();
     let now = shared.parts.clock.now();
@@ -53,7 +59,7 @@ async fn page(shared: &Arc<Shared>, request: Request<Body>) -> Result<String, Ap
     let (queryable, stop) = (Arc::clone(&shared.parts.queryable), Arc::clone(&cancel));
     let work = move || {
         let series = newest(&*queryable, &selectors, range, &stop)?;
-        render(&series, &external)
+        render(&series, &external, format)
     };
     shared.gate.run(patience, cancel, work).await?.map_err(|error| ApiError::storage(&error))
 }
@@ -95,33 +101,47 @@ fn newest(
     Ok(found)
 }
 
-fn render(series: &BTreeMap<Labels, (i64, Newest)>, external: &Labels) -> Result<String, QueryError> {
+fn render(
+    series: &BTreeMap<Labels, (i64, Newest)>,
+    external: &Labels,
+    format: PageFormat,
+) -> Result<Vec<u8>, QueryError> {
     let mut by_name: Vec<(&str, &Labels, i64, &Newest)> =
         series.iter().filter_map(|(labels, (at, newest))| Some((labels.metric_name()?, labels, *at, newest))).collect();
     by_name.sort_by(|a, b| a.0.cmp(b.0));
-    let mut page = String::new();
+    let mut page = PageWriter::new(format);
     let mut open: Option<(&str, MetricType)> = None;
     for (name, labels, at, newest) in by_name {
         let metric_type = match newest {
             Newest::Float(_) => MetricType::Unknown,
             Newest::Histogram(histogram) if histogram.schema == CUSTOM_BUCKETS_SCHEMA => MetricType::Histogram,
-            // The text format has no native histograms.
-            Newest::Histogram(_) => continue,
+            Newest::Histogram(_) if format != PageFormat::Protobuf => continue,
+            Newest::Histogram(histogram) if histogram.counter_reset_hint == CounterResetHint::Gauge => {
+                MetricType::GaugeHistogram
+            }
+            Newest::Histogram(_) => MetricType::Histogram,
         };
         if open != Some((name, metric_type)) {
-            write::metadata(&mut page, name, metric_type, "");
+            page.family(PageFamily { name, metric_type, help: "", unit: "" });
             open = Some((name, metric_type));
         }
         let labels = with_external(labels, external);
+        let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let timestamp = Some(Timestamp::from_unix_ms(at));
+        let mut line = |part, value| page.line(Line { part, labels: &labels, value, timestamp, exemplar: None });
         match newest {
-            Newest::Float(value) => write::sample(&mut page, name, pairs(&labels), *value, Some(at)),
-            Newest::Histogram(histogram) => classic(&mut page, name, &labels, histogram, at),
+            Newest::Float(value) => line(Part::Value, *value),
+            Newest::Histogram(histogram) if histogram.schema == CUSTOM_BUCKETS_SCHEMA => classic(histogram, line),
+            Newest::Histogram(histogram) => {
+                let written = page.histogram(&labels, histogram, timestamp);
+                debug_assert!(written.is_ok(), "what the format cannot hold was left out above");
+            }
         }
         if page.len() > MAX_PAGE_BYTES {
             return Err(QueryError::Limit(format!("the page is larger than {MAX_PAGE_BYTES} bytes")));
         }
     }
-    Ok(page)
+    Ok(page.finish())
 }
 
 /// The labels of a series without its name, then those of this server that it lacks. An empty `instance`
@@ -136,23 +156,16 @@ fn with_external(labels: &Labels, external: &Labels) -> Vec<(String, String)> {
     all
 }
 
-fn pairs(labels: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
-    labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-}
-
 /// A histogram with custom buckets as the classic one that it was made of.
-fn classic(page: &mut String, name: &str, labels: &[(String, String)], histogram: &Histogram, at: i64) {
-    let bucket = |page: &mut String, le: &str, count: f64| {
-        write::sample(page, &format!("{name}_bucket"), pairs(labels).chain([("le", le)]), count, Some(at));
-    };
+fn classic(histogram: &Histogram, mut line: impl FnMut(Part, f64)) {
     let mut sum = 0.0;
     let buckets = histogram.all_buckets();
     for bound in histogram.custom_values.iter() {
         let within = buckets.iter().filter(|bucket| bucket.upper.total_cmp(bound).is_eq());
         sum += within.map(|bucket| bucket.count).sum::<f64>();
-        bucket(page, &format_g(*bound), sum);
+        line(Part::Bucket(*bound), sum);
     }
-    bucket(page, "+Inf", histogram.count);
-    write::sample(page, &format!("{name}_sum"), pairs(labels), histogram.sum, Some(at));
-    write::sample(page, &format!("{name}_count"), pairs(labels), histogram.count, Some(at));
+    line(Part::Bucket(f64::INFINITY), histogram.count);
+    line(Part::Sum, histogram.sum);
+    line(Part::Count, histogram.count);
 }

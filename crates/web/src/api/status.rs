@@ -7,15 +7,15 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use datamodel::Timestamp;
-use datamodel::exposition::Format;
+use datamodel::exposition::{Format, PageFormat, PageWriter};
 use datamodel::rfc3339::format_rfc3339;
 use serde_json::{Map, Value, json as value};
 
 use super::Shared;
-use super::answer::success;
+use super::answer::{negotiated, success};
 use crate::error::{ApiError, ErrorType};
 use crate::params::Params;
 use crate::seams::{Count, ServerStatus, StorageStatus};
@@ -56,10 +56,15 @@ pub(super) async fn version(State(shared): State<Arc<Shared>>) -> Response {
     super::answer::json_text(build_value(&shared).to_string() + "\n")
 }
 
-pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let mut page = String::new();
-    shared.parts.registry.encode_text(&mut page);
-    ([(CONTENT_TYPE, Format::PrometheusText004.content_type())], page).into_response()
+/// What our own page may be written in: what Prometheus asks for, in its order.
+const FORMATS: [PageFormat; 3] =
+    [PageFormat::Protobuf, PageFormat::Text(Format::OpenMetrics100), PageFormat::Text(Format::PrometheusText004)];
+
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let format = negotiated(&headers, &FORMATS);
+    let mut page = PageWriter::new(format);
+    shared.parts.registry.write(&mut page);
+    ([(CONTENT_TYPE, format.content_type())], page.finish()).into_response()
 }
 
 pub(crate) fn server(shared: &Shared) -> Result<Arc<dyn ServerStatus>, ApiError> {

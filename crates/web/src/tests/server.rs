@@ -4,6 +4,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::HeaderMap;
+use datamodel::exposition::{
+    Format, HistogramForm, PageError, PageFamily, PageFormat, PageSample, PageVisitor, Parser, read_protobuf,
+};
 use datamodel::{Matcher, Metadata, MetricType};
 use rules::{RuleManager, RuleOptions};
 use storage::{Appendable, Exemplar};
@@ -317,6 +320,60 @@ async fn status_is_what_the_process_tells() {
     assert_eq!(body["data"]["hostname"], "box");
     assert_eq!(body["data"]["serverTime"], "1970-01-01T00:16:40Z");
     assert!(body["data"]["GOMAXPROCS"].as_u64().unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn pages_of_metrics_come_in_the_format_that_is_asked_for() {
+    let (fixture, _) = whole().await;
+    let ask = async |path: &str, accept: &str| {
+        let request = Request::builder().uri(path).header("accept", accept).body(Body::empty()).unwrap();
+        let response = fixture.router.clone().call(request).await.unwrap();
+        let named = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (PageFormat::from_content_type(&named).unwrap(), to_bytes(response.into_body(), usize::MAX).await.unwrap())
+    };
+    let protobuf = PageFormat::Protobuf.content_type();
+    let (format, page) = ask("/federate?match[]=h&match[]=up", protobuf).await;
+    let mut seen = Seen::default();
+    read_protobuf(&page, HistogramForm::Native, &mut seen).unwrap();
+    assert_eq!(format, PageFormat::Protobuf);
+    expect![[r#"
+        h{cluster="c1",instance="",pod="not this one",quote="a\"\\"} is a histogram
+        up{cluster="c1",instance="",pod="a"} 1
+        up{cluster="c1",instance="",pod="b"} 0"#]]
+    .assert_eq(&seen.0.join("\n"));
+
+    let openmetrics = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    let (format, page) = ask("/metrics", openmetrics).await;
+    assert_eq!(format, PageFormat::Text(Format::OpenMetrics100));
+    let mut parser = Parser::strict(&page, Format::OpenMetrics100);
+    let mut entries = 0;
+    while parser.next().unwrap().is_some() {
+        entries += 1;
+    }
+    assert!(entries > 10, "{entries}");
+    let (format, _) = ask("/metrics", protobuf).await;
+    assert_eq!(format, PageFormat::Protobuf);
+    for (path, accept) in [("/metrics", "*/*"), ("/federate?match[]=up", openmetrics)] {
+        assert_eq!(ask(path, accept).await.0, PageFormat::Text(Format::PrometheusText004), "{path}");
+    }
+}
+
+/// The samples of a page of protobuf, a line each.
+#[derive(Default)]
+struct Seen(Vec<String>);
+
+impl<'p> PageVisitor<'p> for Seen {
+    type Error = PageError;
+
+    fn family(&mut self, _family: PageFamily<'p>) -> Result<(), PageError> {
+        Ok(())
+    }
+
+    fn sample(&mut self, sample: PageSample<'_>) -> Result<(), PageError> {
+        let value = sample.histogram.map_or(format!("{}", sample.line.value), |_| "is a histogram".to_owned());
+        self.0.push(format!("{} {value}", sample.line.series));
+        Ok(())
+    }
 }
 
 #[tokio::test]
