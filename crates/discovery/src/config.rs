@@ -18,7 +18,7 @@ use yaml::{Fields, Node, Report};
 
 use crate::dns::RecordType;
 use crate::document::{group, to_groups};
-use crate::file::check_pattern;
+use crate::file::{check_pattern, known_groups};
 use crate::{
     Discoverer, DiscoveryMetrics, DnsDiscoverer, FileDiscoverer, HttpDiscoverer, Resolver, StaticDiscoverer,
     TargetGroup,
@@ -88,6 +88,22 @@ pub trait DiscoveryConfig: fmt::Debug + Send + Sync {
     ///
     /// Something outside of the configuration stands in the way.
     fn discoverer(&self, context: &DiscoveryContext) -> Result<Box<dyn Discoverer>, DiscoveryError>;
+
+    /// What can be told without asking anybody, for a check: groups of the configuration and of files.
+    fn known(&self) -> KnownGroups {
+        KnownGroups::default()
+    }
+}
+
+/// Groups that are known before anything runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownGroups {
+    /// The groups.
+    pub groups: Vec<TargetGroup>,
+    /// Files that are named and not there; they may come later.
+    pub missing: Vec<String>,
+    /// Files that are wrong, with their place.
+    pub problems: Vec<String>,
 }
 
 /// Reads one item of the list under a key.
@@ -165,6 +181,10 @@ impl DiscoveryConfig for StaticConfig {
     fn discoverer(&self, _context: &DiscoveryContext) -> Result<Box<dyn Discoverer>, DiscoveryError> {
         Ok(Box::new(StaticDiscoverer::new(self.groups.clone())))
     }
+
+    fn known(&self) -> KnownGroups {
+        KnownGroups { groups: self.groups.clone(), ..KnownGroups::default() }
+    }
 }
 
 fn static_group(node: &Node, report: &mut Report, urls_may_be_targets: bool) -> Option<crate::document::Group> {
@@ -202,6 +222,10 @@ impl DiscoveryConfig for FileConfig {
             Ok(discoverer) => Ok(Box::new(discoverer)),
             Err(source) => Err(DiscoveryError { kind: "file_sd_configs", source: source.into() }),
         }
+    }
+
+    fn known(&self) -> KnownGroups {
+        known_groups(&self.files)
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use twox_hash::XxHash64;
 
+use crate::config::KnownGroups;
 use crate::document::parse_groups;
 use crate::glob::{FilePattern, PatternError};
 use crate::metrics::DiscoveryMetrics;
@@ -195,6 +196,33 @@ fn look(path: &Path, seen: &mut Seen, metrics: &DiscoveryMetrics) -> Result<Vec<
     let before = std::mem::replace(&mut seen.groups, groups.len());
     groups.extend((groups.len()..before).map(|index| TargetGroup::gone(format!("{name}:{index}"))));
     Ok(groups)
+}
+
+/// What the files hold now.
+pub(crate) fn known_groups(patterns: &[String]) -> KnownGroups {
+    let mut known = KnownGroups::default();
+    for text in patterns {
+        let found = FilePattern::new(text).map_err(io::Error::other);
+        let found = found.and_then(|pattern| Ok((pattern.is_path(), pattern.files()?)));
+        let (is_path, files) = found.unwrap_or_else(|error| {
+            known.problems.push(format!("{text}: {error}"));
+            (false, Vec::new())
+        });
+        if is_path && files.is_empty() {
+            known.missing.push(text.clone());
+        }
+        for path in files.iter().take(MAX_FILES) {
+            let name = path.to_string_lossy();
+            let parsed = read(path).map_err(|error| format!("{name}: {error}"));
+            let parsed =
+                parsed.and_then(|text| parse_groups(&name, META_FILEPATH, &text).map_err(|errors| errors.to_string()));
+            match parsed {
+                Ok(groups) => known.groups.extend(groups),
+                Err(problem) => known.problems.push(problem),
+            }
+        }
+    }
+    known
 }
 
 /// The text of a file, up to the bound of the parser.

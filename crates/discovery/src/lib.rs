@@ -31,7 +31,8 @@ mod updates;
 mod watched;
 
 pub use config::{
-    DecodeContext, DecodeDiscovery, DiscoveryConfig, DiscoveryContext, DiscoveryError, OtherKind, discovery_configs,
+    DecodeContext, DecodeDiscovery, DiscoveryConfig, DiscoveryContext, DiscoveryError, KnownGroups, OtherKind,
+    discovery_configs,
 };
 pub use dns::{DnsDiscoverer, DnsError, META_DNS_NAME, MessageError, RecordType, Resolver, ResolverConfig};
 pub use document::{MAX_TARGETS, parse_groups};

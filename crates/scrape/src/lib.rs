@@ -47,7 +47,7 @@ pub use native::NativeHistograms;
 pub use overlay::FreshOverlay;
 pub use protocol::{NameEscaping, NameValidation, ScrapeProtocol};
 pub use pull::{PULL_BUDGET, PULL_SPACING, PullOutcome, PullSkip, PulledRow, PulledSample, PulledTarget};
-pub use target::{DroppedTarget, PoolStatus, TargetError, TargetHealth, TargetStatus};
+pub use target::{DroppedTarget, PoolStatus, TargetError, TargetHealth, TargetStatus, target_problems};
 pub use url::TargetUrl;
 
 #[cfg(test)]

@@ -133,6 +133,17 @@ pub(crate) fn build_target(
     Ok(Discovered::Target(Box::new(TargetSpec { discovered, labels, url, interval, timeout, hash })))
 }
 
+/// What is wrong with the targets of groups, for a check; the words of a target's error with its labels.
+#[must_use]
+pub fn target_problems(job: &CheckedConfig, groups: &[TargetGroup]) -> Vec<String> {
+    let targets = groups.iter().flat_map(|group| group.targets.iter().map(move |target| (group, target)));
+    let problem = |(group, target): (&TargetGroup, &Labels)| {
+        let error = build_target(job, group, target).err()?;
+        Some(format!("{target}: {error}"))
+    };
+    targets.filter_map(problem).collect()
+}
+
 fn duration_label(labels: &LabelsBuilder, label: &'static str) -> Result<Duration, TargetError> {
     let text = labels.get(label).unwrap_or_default();
     let duration = parse_duration(text).map_err(|source| TargetError::Duration { label, source })?;

@@ -9,6 +9,8 @@ use e2e::peer;
 
 const CASES: &str = include_str!("configs.txt");
 const RULES: &str = "groups: [{name: g, rules: [{record: 'a:b', expr: sum(a)}]}]\n";
+const TARGETS: &str = "- targets: ['h:1']\n  labels: {zone: a}\n";
+const BAD_TARGETS: &str = "- targets: 'h:1'\n  label: {zone: a}\n";
 const BAD_RULES: &str = "groups: [{name: g, rules: [{record: 'a:b', expr: sum(a}]}]\n";
 
 #[test]
@@ -18,8 +20,15 @@ fn what_promtool_takes_is_taken_and_what_it_refuses_is_refused() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("rules.yml"), RULES).unwrap();
-    std::fs::write(folder.path().join("bad-rules.yml"), BAD_RULES).unwrap();
+    let files = [
+        ("rules.yml", RULES),
+        ("bad-rules.yml", BAD_RULES),
+        ("targets.yml", TARGETS),
+        ("bad-targets.yml", BAD_TARGETS),
+    ];
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     let check = |program: &Path| -> Output {
         let words = ["check", "config", "prometheus.yml"];
         Command::new(program).args(words).current_dir(folder.path()).output().unwrap()

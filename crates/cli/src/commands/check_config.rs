@@ -62,7 +62,8 @@ pub fn run(args: &ConfigArgs, printer: Printer) -> Result<Outcome> {
         for note in &config.notes {
             printer.data(&note.to_string())?;
         }
-        if config.notes.iter().any(|note| note.fails_check) {
+        let problems = targets(&config, printer)?;
+        if problems > 0 || config.notes.iter().any(|note| note.fails_check) {
             all_good = false;
             continue;
         }
@@ -73,6 +74,25 @@ pub fn run(args: &ConfigArgs, printer: Printer) -> Result<Outcome> {
     }
     let lint = report(&findings, args.lint.is_fatal(), printer);
     Ok(if all_good { lint } else { Outcome::NotFine })
+}
+
+/// Checks the targets that can be told without asking anybody; gives the number of problems.
+fn targets(config: &ServerConfig, printer: Printer) -> Result<usize> {
+    let mut count = 0;
+    for job in &config.jobs {
+        let name = &job.config.job_name;
+        let checked = job.config.clone().check()?;
+        for known in job.discovery.iter().map(|discovery| discovery.known()) {
+            for path in &known.missing {
+                printer.data(&format!("{path}: job `{name}`: file does not exist; it may come later"))?;
+            }
+            for problem in known.problems.into_iter().chain(scrape::target_problems(&checked, &known.groups)) {
+                count += 1;
+                printer.data(&format!("job `{name}`: {problem}"))?;
+            }
+        }
+    }
+    Ok(count)
 }
 
 fn lint(

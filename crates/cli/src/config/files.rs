@@ -34,12 +34,9 @@ pub(super) fn patterns(fields: &mut Fields<'_, '_>, key: &'static str, folder: &
     fields.optional(key, list(pattern)).unwrap_or_default()
 }
 
-/// Whether a path holds a star or a question mark.
-pub(super) fn is_pattern(path: &str) -> bool {
-    path.contains(['*', '?'])
-}
-
-/// The files that match now, in the order of their names.
-pub(super) fn matching(pattern: &str) -> io::Result<Vec<PathBuf>> {
-    FilePattern::any(pattern).map_err(io::Error::other)?.files()
+/// The files that match now, in the order of their names; none if it is a path and no file is there.
+pub(super) fn matching(pattern: &str) -> io::Result<Option<Vec<PathBuf>>> {
+    let pattern = FilePattern::any(pattern).map_err(io::Error::other)?;
+    let files = pattern.files()?;
+    Ok(if pattern.is_path() && files.is_empty() { None } else { Some(files) })
 }

@@ -32,6 +32,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use http_client::AuthConfig;
 use promql::Features;
 use remote::sender::RemoteWriteConfig;
 use rules::RuleGroup;
@@ -93,6 +94,29 @@ pub struct ServerConfig {
     pub rule_paths: Vec<PathBuf>,
     /// What [`ConfigSource::fingerprint`] gives as long as no file changes.
     pub fingerprint: u64,
+}
+
+impl ServerConfig {
+    /// A note for each file of a certificate, a key, a token or a password that is not there. A server reads them
+    /// for each request, so they may come later; a check fails, but for those of `basic_auth`, as upstream's.
+    fn note_missing_credentials(&mut self) {
+        let jobs = self.jobs.iter().map(|job| (format!("job `{}`", job.config.job_name), &job.config.http));
+        let alertmanagers = self.alerting.alertmanagers.iter();
+        let alertmanagers = alertmanagers.map(|found| ("alerting".to_owned(), &found.client));
+        let writers = self.remote_write.iter();
+        let writers = writers.map(|far| (format!("remote_write `{}`", far.name), &far.client));
+        let mut notes = Vec::new();
+        for (user, client) in jobs.chain(alertmanagers).chain(writers) {
+            for path in client.files().into_iter().filter(|path| !path.exists()) {
+                let subject = path.display().to_string();
+                let text = format!("file does not exist; {user} needs it");
+                let is_of_basic_auth = matches!(client.auth, Some(AuthConfig::Basic(_)));
+                let fails_check = !is_of_basic_auth || client.tls.files().contains(&path);
+                notes.push(Note { subject, text, fails_check });
+            }
+        }
+        self.notes.extend(notes);
+    }
 }
 
 /// Something about a configuration that is no error.
@@ -191,6 +215,7 @@ impl ConfigSource {
                 Err(error) => errors.push(error),
             }
         }
+        config.note_missing_credentials();
         config.fingerprint = hasher.finish();
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
@@ -200,12 +225,10 @@ impl ConfigSource {
         let mut found = Vec::new();
         for pattern in patterns {
             match files::matching(pattern) {
-                Ok(paths) => {
-                    if paths.is_empty() && !files::is_pattern(pattern) {
-                        let text = "file does not exist".to_owned();
-                        config.notes.push(Note { subject: pattern.clone(), text, fails_check: true });
-                    }
-                    found.extend(paths);
+                Ok(Some(paths)) => found.extend(paths),
+                Ok(None) => {
+                    let text = "file does not exist".to_owned();
+                    config.notes.push(Note { subject: pattern.clone(), text, fails_check: true });
                 }
                 Err(source) => errors.push(FileError::Unreadable { path: pattern.into(), source }),
             }
@@ -218,7 +241,7 @@ impl ConfigSource {
     pub fn fingerprint(&self, patterns: &Patterns) -> u64 {
         let mut hasher = DefaultHasher::new();
         let named = patterns.scrape_files.iter().chain(&patterns.rule_files);
-        let listed = named.flat_map(|pattern| files::matching(pattern).unwrap_or_default());
+        let listed = named.flat_map(|pattern| files::matching(pattern).ok().flatten().unwrap_or_default());
         for path in std::iter::once(self.path.clone()).chain(listed) {
             drop(read_into(&path, &mut hasher));
         }

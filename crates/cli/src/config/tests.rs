@@ -49,6 +49,27 @@ fn configuration_is_read_with_all_that_it_names() {
 }
 
 #[test]
+fn files_of_credentials_that_are_not_there_are_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = "scrape_configs:\n- {job_name: a, authorization: {credentials_file: gone}, tls_config: {ca_file: there}}\n\
+                - {job_name: b, basic_auth: {username: u, password_file: later}, tls_config: {ca_file: lost}}\n\
+                remote_write: [{url: 'http://h/w', name: far, authorization: {credentials_file: away}}]\n\
+                alerting: {alertmanagers: [{authorization: {credentials_file: astray}}]}\n";
+    let config = load(folder.path(), &[("prometheus.yml", root), ("there", "")]).unwrap();
+    let names = config.notes.iter().map(|note| (Path::new(&note.subject).file_name().unwrap().to_str().unwrap(), note));
+    let seen: Vec<_> =
+        names.map(|(name, note)| (name, note.fails_check, note.text.split("; ").nth(1).unwrap())).collect();
+    let expected = [
+        ("gone", true, "job `a` needs it"),
+        ("lost", true, "job `b` needs it"),
+        ("later", false, "job `b` needs it"),
+        ("astray", true, "alerting needs it"),
+        ("away", true, "remote_write `far` needs it"),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
 fn everything_wrong_in_all_files_is_reported_at_once() {
     let files = [
         (

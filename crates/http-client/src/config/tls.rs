@@ -45,7 +45,9 @@ pub struct TlsConfig {
 }
 
 impl TlsConfig {
-    pub(super) fn files(&self) -> Vec<PathBuf> {
+    /// The files that a connection needs, so that a check can say which are missing.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
         let (certificate, key) = self.identity.as_ref().map(|(certificate, key)| (certificate, key)).unzip();
         let file = |material: &TlsMaterial| match material {
             TlsMaterial::Inline(_) => None,

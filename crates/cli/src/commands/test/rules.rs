@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use datamodel::regex::Regex;
 use datamodel::time::format_duration;
+use discovery::FilePattern;
 use promql::Features;
 use rules::RuleGroup;
 use rules::unit_test::{ExpectedSample, Failure, FiringAlert, UnitTests, parse_unit_tests};
@@ -121,7 +122,8 @@ fn load_groups(tests: &UnitTests, path: &Path, features: Features, result: &mut 
     let mut groups = Vec::new();
     for pattern in &tests.rule_files {
         let pattern = folder.join(pattern);
-        match rule_files::expand(&pattern) {
+        let found = FilePattern::any(&pattern.to_string_lossy()).map_err(std::io::Error::other);
+        match found.and_then(|pattern| pattern.files()) {
             Err(error) => result.errors.push(format!("{}: {error}", pattern.display())),
             Ok(paths) => {
                 if paths.is_empty() {
