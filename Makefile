@@ -89,6 +89,11 @@ binary: ## The binary that the end-to-end tests start (the profile of the tests)
 e2e: binary model audio tools ## Tests of the whole binary.
 	CRESCENDO_BINARY=$(BINARY) cargo test -p e2e --lib --bins --test binary --locked -- --test-threads 1 --nocapture
 
+.PHONY: screenshots
+screenshots: binary tools ## The pictures of docs/pages.md, out of the test of the pages.
+	SCREENSHOTS=$(CURDIR)/docs/images CRESCENDO_BINARY=$(BINARY) \
+	  cargo test -p e2e --test binary --locked -- browser::pages_show --nocapture
+
 .PHONY: controlplane
 controlplane: ## A control plane of Kubernetes, into the cache folder (with Go; 10 to 20 minutes once).
 	scripts/install-controlplane.sh $(CACHE)/controlplane

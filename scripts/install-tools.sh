@@ -4,6 +4,7 @@
 # - prometheus, promtool and prometheus-alertmanager from Debian's packages, unpacked and not installed: the
 #   yardsticks of our own. Without apt they are left out with a line, and so are the tests that need them.
 # - prometheus-api-client from PyPI, a client of others; without pip it is left out with a line.
+# - chromium, the one that is installed and not unpacked, because of all that it needs: by apt and root alone.
 set -euo pipefail
 dir=${1:?usage: install-tools.sh DIR}
 mkdir -p "$dir/bin"
@@ -73,7 +74,24 @@ install_python_client() {
   echo "installed prometheus-api-client $version into $dir" >&2
 }
 
+install_chromium() {
+  if command -v chromium chromium-browser google-chrome >/dev/null; then
+    return
+  fi
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "no chromium here, and no apt as root to install it: the tests of the pages will not run" >&2
+    return
+  fi
+  echo "installing chromium" >&2
+  apt-cache show chromium >/dev/null 2>&1 || apt-get -qq update >&2 || true
+  if ! DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >"$work/apt.log" 2>&1; then
+    tail -n 5 "$work/apt.log" >&2
+    echo "no chromium by apt here: the tests of the pages will not run" >&2
+  fi
+}
+
 install_cargo_deny
 install_debian prometheus prometheus promtool
 install_debian prometheus-alertmanager prometheus-alertmanager
 install_python_client
+install_chromium

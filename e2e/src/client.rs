@@ -120,6 +120,21 @@ impl Client {
         Ok(self.json(&path).await?["data"]["result"].clone())
     }
 
+    /// Sends a compressed message of remote write 1.0.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn write(&self, body: Vec<u8>) -> Result<Answer> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{}/api/v1/write", self.base))
+            .header("content-type", "application/x-protobuf")
+            .header("content-encoding", "snappy")
+            .header("x-prometheus-remote-write-version", "0.1.0");
+        self.send(request.body(Full::new(Bytes::from(body)))?).await
+    }
+
     /// Uploads a recording; `fields` are further form fields.
     ///
     /// # Errors

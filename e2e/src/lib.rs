@@ -3,6 +3,7 @@
 //! - [`process`]: [`Crescendo`](process::Crescendo), a running command whose addresses were read from its output.
 //! - [`client`]: an HTTP client with keep-alive, and the upload of a recording.
 //! - [`server`]: a running `crescendo server`. [`target`]: what it scrapes. [`peer`]: programs of others beside it.
+//! - [`browser`]: a page in a real browser.
 //! - [`up`]: a running `crescendo up`, and speakers at it.
 //! - [`cluster`]: a real control plane with a node of ours, in namespaces of the kernel.
 //! - [`wait`]: waiting for a state with a deadline, by asking again; never a fixed sleep.
@@ -11,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "real processes run on the real clock")]
 
+pub mod browser;
 pub mod client;
 pub mod cluster;
 pub mod peer;

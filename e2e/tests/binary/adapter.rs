@@ -184,6 +184,7 @@ async fn seed_commands_answer_alike_from_prometheus_and_from_our_engine() {
         // `… | jq -r '.resources[].name' | grep asr`
         let expected = ["pods/asr_active_requests", "pods/asr_total_requests", "pods/asr_failed_requests"];
         adapter.until(CUSTOM, |found| expected.iter().all(|name| names(found).contains(name))).await;
+        adapter.until(EXTERNAL, |found| names(found) == ["lightning_asr_replica_count"]).await;
         adapter.until(ACTIVE, |found| values(found) == ["3", "5"]).await;
         assert_eq!(adapter.get("/readyz").await.unwrap().2, "ok");
         let (_, _, page) = adapter.get("/metrics").await.unwrap();

@@ -69,7 +69,10 @@ async fn query_prints_tables_json_charts_and_says_when_there_is_nothing() {
 
     let (code, out, _) = run(&["check", "ready", &url], "").await;
     assert!(code == 0 && out.contains("200 OK"), "{out}");
-    drop(server);
+    // Waited for: one that is ending may still take the connection.
+    let Server { mut process, .. } = server;
+    process.signal("KILL").await.unwrap();
+    process.wait(SOON).await.unwrap();
     let (code, out, _) = run(&["check", "healthy", &url], "").await;
     assert!(code == 1 && out.contains("cannot connect"), "{out}");
 }

@@ -13,14 +13,11 @@ mod queries;
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use bytes::Bytes;
 use e2e::client::{Client, encode};
 use e2e::peer::{self, Peer};
 use e2e::server::{SOON, Server};
 use e2e::target::Target;
 use e2e::wait;
-use http_body_util::Full;
-use hyper::{Method, Request};
 use serde_json::Value;
 
 const PAGE: &str = "# HELP asr_active_requests Requests under way.\n# TYPE asr_active_requests gauge\n\
@@ -103,14 +100,7 @@ impl Both {
         let (bodies, samples) = data::bodies();
         for client in self.clients() {
             for body in &bodies {
-                let request = Request::builder()
-                    .method(Method::POST)
-                    .uri(format!("{}/api/v1/write", client.base()))
-                    .header("content-type", "application/x-protobuf")
-                    .header("content-encoding", "snappy")
-                    .header("x-prometheus-remote-write-version", "0.1.0");
-                let request = request.body(Full::new(Bytes::from(body.clone()))).unwrap();
-                let answer = client.send(request).await.unwrap();
+                let answer = client.write(body.clone()).await.unwrap();
                 assert!(answer.status.is_success(), "{}: {}: {}", client.base(), answer.status, answer.text());
             }
         }
