@@ -1,6 +1,6 @@
 //! "Status → Targets" and "Status → Service Discovery": are the pods found, and do they answer?
 //!
-//! - [`discovery`], [`up`], [`intervals`]. [`Trouble`]: the kinds of errors of a scrape, each with what helps.
+//! - [`discovery()`], [`up`], [`intervals`]. [`Trouble`]: the kinds of errors of a scrape, each with what helps.
 //!
 //! Rule: a target that is down is a finding of its own, with the words of the server.
 
