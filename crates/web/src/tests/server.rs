@@ -582,7 +582,7 @@ async fn routes_stand_below_their_prefix() {
 struct Cluster(Option<&'static str>);
 
 impl MetricsPage for Cluster {
-    fn page(&self, format: datamodel::exposition::Format) -> Result<String, ActionError> {
+    fn page(&self, format: Format) -> Result<String, ActionError> {
         let unknown = || ActionError { action: "tell the state of the cluster", source: "pods are not known".into() };
         self.0.map(|text| format!("{text}{format:?}\n")).ok_or_else(unknown)
     }
