@@ -52,10 +52,15 @@ async fn killed_worker_is_marked_and_restarted_and_replicas_stay() {
     wait::until("`up` of the killed worker is 0", TIMEOUT, || up.web.query(&is_down, None), some).await.unwrap();
     let state = up.until("two workers are ready again", TIMEOUT, |state| ready(state) == 2).await.unwrap();
 
-    // By the samples, not by when they are asked for: a busy machine asks late.
+    // By the samples, not by when they are asked for: a busy machine asks late. The worker that takes the place has the
+    // name of the killed one, and another address.
     let history = up.web.query(&format!("{up_of_it}[5m]"), None).await.unwrap();
-    let at = history[0]["values"].as_array().unwrap().iter().find(|sample| sample[1] == "0").unwrap()[0].as_f64();
-    let series = format!("asr_active_requests{{pod=\"{pod}\"}}");
+    let failed_at = |series: &Value| {
+        let at = series["values"].as_array()?.iter().find(|sample| sample[1] == "0")?[0].as_f64()?;
+        Some((series["metric"]["instance"].as_str()?.to_owned(), at))
+    };
+    let (instance, at) = history.as_array().unwrap().iter().find_map(failed_at).unwrap();
+    let (at, series) = (Some(at), format!("asr_active_requests{{instance=\"{instance}\"}}"));
     assert_eq!(up.web.query(&series, at).await.unwrap(), serde_json::json!([]), "ended by a marker");
     let before = format!("last_over_time({series}[30s])");
     assert!(some(&up.web.query(&before, at).await.unwrap()), "was there before");
