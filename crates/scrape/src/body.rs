@@ -10,9 +10,10 @@ use flate2::write::MultiGzDecoder;
 use storage::{MemoryPool, Reservation};
 
 use crate::error::ScrapeError;
+use crate::zstd::ZstdDecoder;
 
 /// The encodings that are asked for.
-pub(crate) const ACCEPTED_ENCODINGS: &str = "gzip";
+pub(crate) const ACCEPTED_ENCODINGS: &str = "gzip, zstd";
 
 /// Bytes of a page that every target has without reserving: 40 times the page of a worker, and more than
 /// those of most exporters. What goes beyond comes from the pool of all pages, so that targets that send too
@@ -31,6 +32,7 @@ pub(crate) struct BodyReader {
 enum Decoder {
     Identity(BoundedSink),
     Gzip(Box<MultiGzDecoder<BoundedSink>>),
+    Zstd(Box<ZstdDecoder>, BoundedSink),
 }
 
 impl BodyReader {
@@ -45,6 +47,7 @@ impl BodyReader {
         let decoder = match encoding.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Decoder::Identity(sink),
             "gzip" | "x-gzip" => Decoder::Gzip(Box::new(MultiGzDecoder::new(sink))),
+            "zstd" => Decoder::Zstd(Box::new(ZstdDecoder::new(pool)), sink),
             _ => return Err(ScrapeError::ContentEncoding(encoding.to_owned())),
         };
         Ok(Self { bound, wire_bytes: 0, decoder })
@@ -59,35 +62,42 @@ impl BodyReader {
         let result = match &mut self.decoder {
             Decoder::Identity(sink) => sink.write_all(data),
             Decoder::Gzip(decoder) => decoder.write_all(data),
+            Decoder::Zstd(decoder, sink) => {
+                return decoder.push(data, sink).map_err(|error| sink.failure.take().unwrap_or(error));
+            }
         };
         result.map_err(|error| self.error(error))
     }
 
     /// The whole body.
     pub(crate) fn finish(mut self) -> Result<Body, ScrapeError> {
-        if let Decoder::Gzip(decoder) = &mut self.decoder
-            && self.wire_bytes > 0
-            && let Err(error) = decoder.try_finish()
-        {
-            return Err(self.error(error));
+        match &mut self.decoder {
+            Decoder::Gzip(decoder) if self.wire_bytes > 0 => {
+                if let Err(error) = decoder.try_finish() {
+                    return Err(self.error(error));
+                }
+            }
+            Decoder::Zstd(decoder, _) => decoder.finish()?,
+            Decoder::Gzip(_) | Decoder::Identity(_) => {}
         }
         let sink = self.sink_mut();
         let nothing = sink.reserved.pool().reservation();
         Ok(Body { bytes: std::mem::take(&mut sink.bytes), reserved: std::mem::replace(&mut sink.reserved, nothing) })
     }
 
-    /// Bytes from the wire that may be taken at once: those of a compressed page become up to a thousand
-    /// times as many, and whoever takes them must let others run in between.
+    /// Bytes from the wire that may be taken at once: those of a compressed page become up to a thousand times
+    /// as many (gzip) or thirty thousand times (zstd), and whoever takes them must let others run in between.
     pub(crate) const fn step(&self) -> usize {
         match self.decoder {
             Decoder::Identity(_) => usize::MAX,
             Decoder::Gzip(_) => 512,
+            Decoder::Zstd(..) => 32,
         }
     }
 
     fn sink_mut(&mut self) -> &mut BoundedSink {
         match &mut self.decoder {
-            Decoder::Identity(sink) => sink,
+            Decoder::Identity(sink) | Decoder::Zstd(_, sink) => sink,
             Decoder::Gzip(decoder) => decoder.get_mut(),
         }
     }
@@ -155,6 +165,7 @@ impl Write for BoundedSink {
 mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
 
@@ -165,6 +176,8 @@ mod tests {
         check("gzip", &gzip(b"a 1\n"), 100, Ok(b"a 1\n"));
         check("gzip", &[gzip(b"a 1\n"), gzip(b"b 2\n")].concat(), 100, Ok(b"a 1\nb 2\n"));
         check("gzip", b"", 100, Ok(b""));
+        check("zstd", &zstd(b"a 1\n"), 100, Ok(b"a 1\n"));
+        check("ZSTD", b"", 100, Ok(b""));
     }
 
     #[test]
@@ -173,6 +186,7 @@ mod tests {
         let bomb = gzip(&vec![0; 10_000_000]);
         assert!(bomb.len() < 100_000);
         check("gzip", &bomb, 1_000_000, Err("body exceeds its limit of 1000000 bytes"));
+        check("zstd", &zstd(&vec![0; 10_000_000]), 1_000_000, Err("body exceeds its limit of 1000000 bytes"));
         let empties: Vec<u8> = std::iter::repeat_n(gzip(b""), 100).flatten().collect();
         check("gzip", &empties, 1_000, Err("body exceeds its limit of 1000 bytes"));
     }
@@ -182,6 +196,9 @@ mod tests {
         check("gzip", b"no gzip at all", 100, Err("damaged gzip body"));
         let whole = gzip(b"a 1\nb 2\n");
         check("gzip", &whole[..whole.len() - 6], 100, Err("damaged gzip body"));
+        check("zstd", b"no zstd at all", 100, Err("damaged zstd body"));
+        let whole = zstd(b"a 1\nb 2\n");
+        check("zstd", &whole[..whole.len() - 1], 100, Err("damaged zstd body"));
         check("br", b"", 100, Err("unsupported content encoding: `br`"));
     }
 
@@ -210,6 +227,10 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(text).unwrap();
         encoder.finish().unwrap()
+    }
+
+    fn zstd(text: &[u8]) -> Vec<u8> {
+        compress_to_vec(text, CompressionLevel::Fastest)
     }
 
     #[track_caller]

@@ -11,6 +11,8 @@ use datamodel::time::format_duration;
 use http_client::ClientError;
 use storage::{AppendError, MemoryExhausted};
 
+use crate::zstd::ZstdError;
+
 /// Why a scrape failed. A failed scrape writes `up` 0 and ends the target's series.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +41,9 @@ pub enum ScrapeError {
     /// The compressed page is damaged.
     #[error("damaged gzip body")]
     Gzip(#[source] io::Error),
+    /// The compressed page is damaged, or refers further back than a page may.
+    #[error("damaged zstd body")]
+    Zstd(#[from] ZstdError),
     /// The page is of no format that can be read.
     #[error(transparent)]
     ContentType(#[from] FormatError),

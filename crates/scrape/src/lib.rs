@@ -4,7 +4,7 @@
 //! - [`scrape_config`]: a job of a configuration file, with the discoveries that find its targets.
 //! - `pool`: a job: targets from discovery, relabelled and deduplicated.
 //! - `scrape_loop`: a target: when it is scraped, and what is written when it fails or goes.
-//! - `fetch`, `body`: a page over HTTP; `page`: a page read into a row; `ingest`, `cache`: a row into storage.
+//! - `fetch`, `body`, `zstd`: a page over HTTP; `page`: a page read into a row; `ingest`, `cache`: a row into storage.
 //! - [`PulledRow`], [`FreshOverlay`]: rows that were scraped because somebody asked, beside the storage.
 //!
 //! ```text
@@ -35,6 +35,7 @@ mod pull;
 mod scrape_loop;
 mod target;
 mod url;
+mod zstd;
 
 pub use config::{
     CheckedConfig, ConfigError, ConfigErrors, ConfigProblem, DEFAULT_BODY_SIZE_LIMIT, DEFAULT_SAMPLE_LIMIT,
@@ -49,6 +50,7 @@ pub use protocol::{NameEscaping, NameValidation, ScrapeProtocol};
 pub use pull::{PULL_BUDGET, PULL_SPACING, PullOutcome, PullSkip, PulledRow, PulledSample, PulledTarget};
 pub use target::{DroppedTarget, PoolStatus, TargetError, TargetHealth, TargetStatus, target_problems};
 pub use url::TargetUrl;
+pub use zstd::ZstdError;
 
 #[cfg(test)]
 mod tests;

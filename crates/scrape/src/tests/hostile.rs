@@ -57,6 +57,16 @@ pub(super) fn gzip_bomb() -> Behaviour {
     Behaviour::Say([head.as_bytes(), &body].concat())
 }
 
+/// A frame whose every four bytes stand for 128 KiB.
+fn zstd_bomb() -> Behaviour {
+    let mut body = vec![0x28, 0xB5, 0x2F, 0xFD, 0, 13 << 3];
+    for _ in 0..400 {
+        body.extend_from_slice(&[0x02, 0x00, 0x10, b'a']);
+    }
+    let head = format!("{HEAD}content-encoding: zstd\r\ncontent-length: {}\r\n\r\n", body.len());
+    Behaviour::Say([head.as_bytes(), &body].concat())
+}
+
 #[tokio::test]
 async fn hostile_targets_fail_by_name_and_do_not_disturb_the_healthy_one() {
     let partial = format!("{HEAD}content-length: 100\r\n\r\nm 1\n").into_bytes();
@@ -73,6 +83,7 @@ async fn hostile_targets_fail_by_name_and_do_not_disturb_the_healthy_one() {
         (endless_page(b"m 1\n"), "body exceeds its limit of 1000000 bytes"),
         (endless_page(b"aaaaaaaa"), "body exceeds its limit of 1000000 bytes"),
         (gzip_bomb(), "body exceeds its limit of 1000000 bytes"),
+        (zstd_bomb(), "body exceeds its limit of 1000000 bytes"),
         (page(&long_line), "page breaks its format: line 1, column "),
         (page(b"\x00\xff\xfe garbage"), "page breaks its format: line 1, column "),
         (page(b"<html>not metrics</html>\n"), "page breaks its format: line 1, column "),

@@ -178,7 +178,7 @@ async fn labels_of_a_target_decide_path_and_parameters() {
     let request = world.net.last_request("a");
     assert_eq!(request.uri, "/probe?module=http%202xx");
     assert_eq!(request.headers["host"], "a:1");
-    assert_eq!(request.headers["accept-encoding"], "gzip");
+    assert_eq!(request.headers["accept-encoding"], "gzip, zstd");
     assert_eq!(request.headers["x-prometheus-scrape-timeout-seconds"], "5");
     assert!(request.headers["user-agent"].to_str().unwrap().starts_with("Crescendo/"));
     let accept = request.headers["accept"].to_str().unwrap();
