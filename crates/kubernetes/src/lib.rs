@@ -7,6 +7,7 @@
 //! - [`state`]: what objects say of themselves as series, as kube-state-metrics tells it.
 //! - [`objects`]: which objects and resources there are, for the metrics API.
 //! - [`json`]: YAML documents in the form in which the API gives objects. [`testing`]: an API server for tests.
+//! - `tasks`: what becomes of a watch that panics.
 //!
 //! Rule: what comes from the API is hostile: every size has a bound, and an object that is wrong costs itself only.
 #![forbid(unsafe_code)]
@@ -18,4 +19,5 @@ pub mod objects;
 pub mod operator;
 pub mod state;
 pub mod targets;
+mod tasks;
 pub mod testing;

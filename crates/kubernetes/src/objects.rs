@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{ApiError, Client, Format, MetadataOnly, Reflector, ReflectorOptions, Resource, Scope, Store};
+use crate::tasks::watched;
 
 /// Resources that are watched at once. Rules name three or four.
 const MAX_RESOURCES: usize = 32;
@@ -156,6 +157,7 @@ impl ObjectWatches {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
+                never = watched(&mut watches) => match never {},
                 order = self.0.recv() => match order {
                     Some(reflector) => {
                         watches.spawn(reflector.run(shutdown.clone()));

@@ -185,6 +185,7 @@ impl ScrapePool {
                     break;
                 }
                 Some(joined) = self.loops.join_next() => check(joined),
+                Some(joined) = discovery.tasks.join_next() => check(joined),
                 Some(discoverers) = signals.discoverers.recv() => {
                     self.groups.replace_discoverers(discoverers.len());
                     std::mem::replace(&mut discovery, Discovery::start(discoverers)).stop().await;

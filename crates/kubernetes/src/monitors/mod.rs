@@ -21,7 +21,6 @@ mod watches;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -99,8 +98,7 @@ impl MonitorWatcher {
             watches.mark_seen();
             self.report(watches);
             tokio::time::sleep(GAP.max(began.elapsed().saturating_mul(9))).await;
-            // The senders live as long as the watches.
-            let _woken = select_all(watches.changes()).await;
+            watches.changed().await;
         }
     }
 

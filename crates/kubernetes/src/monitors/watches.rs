@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures_util::future::select_all;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use crate::client::{
 };
 use crate::operator::objects::Prometheus;
 use crate::operator::{AssetKind, AssetRef, Assets, Monitors, Origin, Rejected, Rejection, Selection};
+use crate::tasks::watched;
 
 /// Secrets and `ConfigMaps` that are watched at once. Each costs a connection; who names more reaches the limits of
 /// the API server before ours.
@@ -147,23 +149,29 @@ impl Watches {
         self.tasks.shutdown().await;
     }
 
-    fn progress(&mut self) -> impl Iterator<Item = &mut watch::Receiver<Progress>> {
+    /// The tasks, and what tells their progress: at least one.
+    fn progress(&mut self) -> (&mut JoinSet<()>, impl Iterator<Item = &mut watch::Receiver<Progress>>) {
         let objects = self.objects.iter_mut().flatten().map(|watched| &mut watched.progress);
         let namespaces = self.namespaces.iter_mut().map(|watched| &mut watched.progress);
         let assets = self.assets.values_mut().map(|watched| &mut watched.progress);
-        objects.chain(namespaces).chain(assets).chain([&mut self.idle.1])
+        (&mut self.tasks, objects.chain(namespaces).chain(assets).chain([&mut self.idle.1]))
     }
 
     /// What happened until now is not waited for.
     pub(super) fn mark_seen(&mut self) {
-        self.progress().for_each(|receiver| {
+        self.progress().1.for_each(|receiver| {
             receiver.borrow_and_update();
         });
     }
 
-    /// Futures that end when something changes; at least one.
-    pub(super) fn changes(&mut self) -> Vec<impl Future<Output = Result<(), watch::error::RecvError>> + Unpin> {
-        self.progress().map(|receiver| Box::pin(receiver.changed())).collect()
+    /// Waits until something changes.
+    pub(super) async fn changed(&mut self) {
+        let (tasks, progress) = self.progress();
+        tokio::select! {
+            // The senders live as long as the watches.
+            _woken = select_all(progress.map(|receiver| Box::pin(receiver.changed()))) => {}
+            never = watched(tasks) => match never {},
+        }
     }
 
     /// The objects that are selected, and those that cannot be read; none while not all is known.
@@ -207,7 +215,6 @@ impl Watches {
             }
             is_kept
         });
-        while self.tasks.try_join_next().is_some() {}
         for asset in asked {
             if self.assets.contains_key(asset) || self.is_over(asset) {
                 continue;

@@ -21,6 +21,7 @@ use super::replica_sets::ReplicaSet;
 use super::resource::StateResource;
 use super::stateful_sets::StatefulSet;
 use crate::client::{ApiError, Client, Format as ObjectFormat, Reflector, ReflectorOptions, Scope, Store};
+use crate::tasks::watched;
 
 /// Namespaces that are watched one by one. Each costs a connection for each resource; who has more watches all.
 pub const MAX_NAMESPACES: usize = 64;
@@ -111,7 +112,10 @@ impl StateWatches {
         for begin in self.0 {
             begin(&mut tasks, shutdown.clone());
         }
-        shutdown.cancelled().await;
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            never = watched(&mut tasks) => match never {},
+        }
         tasks.shutdown().await;
     }
 }

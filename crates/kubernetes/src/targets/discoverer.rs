@@ -26,6 +26,7 @@ use crate::client::{
     Client, Format, Keyed, MetadataOnly, ObjectKey, Observer, Progress, Reflector, ReflectorEvent, ReflectorOptions,
     Resource, Scope, Store,
 };
+use crate::tasks::watched;
 
 /// The least time between two reports: changes of one rollout come together.
 const GAP: Duration = Duration::from_millis(200);
@@ -54,6 +55,7 @@ impl KubernetesDiscoverer {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = report(self.config.role, &known, &mut progress, &updates) => {}
+            never = watched(&mut tasks) => match never {},
         }
         tasks.shutdown().await;
     }

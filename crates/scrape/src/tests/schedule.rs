@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use datamodel::relabel::{RelabelAction, RelabelConfig};
 use datamodel::{Labels, LabelsBuilder};
-use discovery::{ADDRESS, StaticDiscoverer, TargetGroup};
+use discovery::{ADDRESS, Discoverer, DiscovererFuture, StaticDiscoverer, TargetGroup, Updates};
+use tokio_util::sync::CancellationToken;
 
 use super::{Answer, INTERVAL, World, config, group};
 use crate::{Job, ManagerError, ScrapeConfig, ScrapeLimits, TargetHealth};
@@ -218,4 +219,21 @@ async fn unchanged_job_goes_on_without_a_gap_and_a_removed_one_ends() {
     let twice = world.handle.apply(vec![same(), same()]).await;
     let Err(ManagerError::Config(errors)) = twice else { panic!("{twice:?}") };
     assert_eq!(errors.to_string(), "scrape job `asr`: `job_name` is used by two jobs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn discovery_that_panics_ends_the_scraping_with_its_reason() {
+    #[derive(Debug)]
+    struct Lost;
+    impl Discoverer for Lost {
+        fn run(self: Box<Self>, _updates: Updates, _shutdown: CancellationToken) -> DiscovererFuture {
+            Box::pin(async { panic!("discovery is lost") })
+        }
+    }
+    let mut world = World::start(config(), &[("a", "m 1\n")]).await;
+    let job =
+        Job { config: ScrapeConfig { job_name: "lost".to_owned(), ..config() }, discoverers: vec![Box::new(Lost)] };
+    world.handle.apply(vec![job]).await.unwrap();
+    let panic = world.manager.join_next().await.unwrap().unwrap_err().into_panic();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"discovery is lost"));
 }
