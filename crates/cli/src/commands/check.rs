@@ -60,8 +60,8 @@ pub struct HpaArgs {
 pub async fn run(command: &CheckCommand, printer: Printer) -> Result<Outcome> {
     match command {
         CheckCommand::Hpa(args) => check_hpa(args, printer),
-        CheckCommand::Rules(args) => check_rules::run(args, printer),
-        CheckCommand::Config(args) => check_config::run(args, printer),
+        CheckCommand::Rules(args) => check_rules::run(args, printer).await,
+        CheckCommand::Config(args) => check_config::run(args, printer).await,
         CheckCommand::Metrics(args) => check_metrics::run(args, printer),
         CheckCommand::WebConfig(args) => check_server::check_web_config(args, printer),
         CheckCommand::Healthy(target) => check_server::ask(target, "healthy", printer).await,

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use rules::lint::{ConfiguredTarget, Finding, Reader, RuleLint, lint_targets};
+use rules::lint::{ConfiguredTarget, Finding, lint_targets};
 use yaml::Node;
 
+use super::check_rules::Surroundings;
 use super::lint::{LintArgs, Selection, report};
 use super::{Outcome, check_rules, test};
 use crate::config::{ConfigSource, ServerConfig};
@@ -29,9 +30,8 @@ pub struct ConfigArgs {
     files: Vec<PathBuf>,
     #[command(flatten)]
     lint: LintArgs,
-    /// Other readers of recorded series: mapping rules, dashboards, manifests (YAML or JSON).
-    #[arg(long, value_name = "FILE")]
-    read_by: Vec<PathBuf>,
+    #[command(flatten)]
+    surroundings: check_rules::SurroundingsArgs,
     /// Features of the language, as Prometheus' flag of this name.
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     enable_feature: Vec<String>,
@@ -41,11 +41,11 @@ pub struct ConfigArgs {
 ///
 /// # Errors
 ///
-/// An argument is wrong, or a file cannot be read. A file that is wrong is no error but an outcome.
-pub fn run(args: &ConfigArgs, printer: Printer) -> Result<Outcome> {
+/// An argument is wrong, or something cannot be read. A file that is wrong is no error but an outcome.
+pub async fn run(args: &ConfigArgs, printer: Printer) -> Result<Outcome> {
     let features = test::features(&args.enable_feature)?;
     let selection = args.lint.selection("duplicate-rules")?;
-    let readers = check_rules::readers(&args.read_by)?;
+    let surroundings = args.surroundings.read().await?;
     let mut all_good = true;
     let mut findings = Vec::new();
     for path in &args.files {
@@ -70,7 +70,7 @@ pub fn run(args: &ConfigArgs, printer: Printer) -> Result<Outcome> {
         let rules: usize = config.rule_groups.iter().map(|group| group.rules.len()).sum();
         let jobs = config.jobs.len();
         printer.data(&format!("{}: fine ({jobs} scrape jobs, {rules} rules)", path.display()))?;
-        findings.extend(lint(path, &config, &source, (&selection, &readers))?);
+        findings.extend(lint(path, &config, &source, (&selection, &surroundings))?);
     }
     let lint = report(&findings, args.lint.is_fatal(), printer);
     Ok(if all_good { lint } else { Outcome::NotFine })
@@ -99,9 +99,9 @@ fn lint(
     path: &Path,
     config: &ServerConfig,
     source: &ConfigSource,
-    (selection, readers): (&Selection, &[Reader]),
+    (selection, surroundings): (&Selection, &Surroundings),
 ) -> Result<Vec<Finding>> {
-    let asked = RuleLint { scrape_interval: config.global.scrape.scrape_interval, readers };
+    let asked = surroundings.lint(config.global.scrape.scrape_interval);
     let mut findings = check_rules::lint_paths(&config.rule_paths, &source.features, selection, &asked)?;
     let mut targets = Vec::new();
     for path in std::iter::once(path).chain(config.scrape_paths.iter().map(PathBuf::as_path)) {

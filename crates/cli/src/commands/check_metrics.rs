@@ -46,7 +46,7 @@ pub(super) fn run(args: &MetricsArgs, printer: Printer) -> Result<Outcome> {
     let mut page = Vec::new();
     std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut page).context("cannot read the page from stdin")?;
     ensure!(page.len() as u64 <= MAX_BYTES, "page has more than {MAX_BYTES} bytes");
-    let format = args.format.unwrap_or_else(|| guess(&page));
+    let format = args.format.map_or_else(|| Format::of_page(&page), Format::from);
     let (findings, outcome) = judge(&page, format);
     for finding in &findings {
         printer.data(finding)?;
@@ -54,16 +54,17 @@ pub(super) fn run(args: &MetricsArgs, printer: Printer) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn guess(page: &[u8]) -> PageFormat {
-    if page.trim_ascii_end().ends_with(b"# EOF") { PageFormat::Openmetrics } else { PageFormat::Text }
+impl From<PageFormat> for Format {
+    fn from(format: PageFormat) -> Self {
+        match format {
+            PageFormat::Text => Self::PrometheusText004,
+            PageFormat::Openmetrics => Self::OpenMetrics100,
+        }
+    }
 }
 
 /// What is wrong with a page, and how bad that is.
-fn judge(page: &[u8], format: PageFormat) -> (Vec<String>, Outcome) {
-    let format = match format {
-        PageFormat::Text => Format::PrometheusText004,
-        PageFormat::Openmetrics => Format::OpenMetrics100,
-    };
+fn judge(page: &[u8], format: Format) -> (Vec<String>, Outcome) {
     let mut parser = Parser::strict(page, format);
     let mut lints = Lints::default();
     loop {
@@ -182,7 +183,7 @@ mod tests {
     #[track_caller]
     fn check(page: &str, expected: &[&str], outcome: Outcome) {
         let page = page.as_bytes();
-        let (findings, found) = judge(page, guess(page));
+        let (findings, found) = judge(page, Format::of_page(page));
         assert_eq!((findings.iter().map(String::as_str).collect::<Vec<_>>(), found), (expected.to_vec(), outcome));
     }
 
@@ -215,10 +216,10 @@ mod tests {
 
     #[test]
     fn broken_page_is_no_page() {
-        let (findings, outcome) = judge(b"a{b=} 1\n", PageFormat::Text);
+        let (findings, outcome) = judge(b"a{b=} 1\n", Format::PrometheusText004);
         assert_eq!((findings.len(), outcome), (1, Outcome::NotFine));
         // Valid lines in an order that OpenMetrics forbids.
-        let (findings, outcome) = judge(b"a 1\n# TYPE a gauge\n# EOF\n", PageFormat::Openmetrics);
+        let (findings, outcome) = judge(b"a 1\n# TYPE a gauge\n# EOF\n", Format::OpenMetrics100);
         assert_eq!((findings.len(), outcome), (1, Outcome::NotFine), "{findings:?}");
     }
 }

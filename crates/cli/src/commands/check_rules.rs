@@ -1,6 +1,7 @@
 //! `crescendo check rules`: are rule files right, and do they do what was meant.
 //!
 //! - [`run`]: the command. [`lint_paths`]: what is found in the rule files that a configuration names.
+//! - [`SurroundingsArgs`]: what else there is that reads the rules' series, or that they read.
 //!
 //! Rule: promtool's words and exit codes; a finding fails only where the user asks for it.
 
@@ -8,10 +9,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use http_client::{ClientOptions, HttpClient, HttpClientConfig};
 use promql::Features;
-use rules::lint::{Finding, Reader, RuleLint, lint_rules, rule_lines};
+use rules::lint::{Exposed, Finding, Reader, RuleLint, lint_rules, rule_lines};
 use rules::{RuleGroup, parse_rule_file};
 
 use super::lint::{LintArgs, Selection, report};
@@ -26,10 +28,17 @@ Without files, or with `-`, standard input is checked.
 Examples:
   crescendo check rules rules/corrected.yaml
   crescendo check rules --lint all --scrape-interval 30s --read-by rules/adapter-seed.yaml rules/seed.yaml
+  crescendo check rules --lint all --exposed-by http://127.0.0.1:2269/metrics rules/seed.yaml
   crescendo check rules --lint duplicate-rules,short-rate-window --lint-fatal rules/*.yaml";
 
 /// The most of standard input that is read.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
+
+/// The largest answer of a target or a server: the bound of a scrape.
+const MAX_PAGE_BYTES: usize = scrape::DEFAULT_BODY_SIZE_LIMIT;
+
+/// How long to wait for it.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Arguments of `check rules`.
 #[derive(Debug, Args)]
@@ -42,12 +51,48 @@ pub struct CheckRulesArgs {
     /// Time between two scrapes of what the rules read.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     scrape_interval: Duration,
-    /// Other readers of recorded series: mapping rules, dashboards, manifests (YAML or JSON).
-    #[arg(long, value_name = "FILE")]
-    read_by: Vec<PathBuf>,
+    #[command(flatten)]
+    surroundings: SurroundingsArgs,
     /// Features of the language, as Prometheus' flag of this name.
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     enable_feature: Vec<String>,
+}
+
+/// What the rules stand among.
+#[derive(Debug, Args)]
+pub struct SurroundingsArgs {
+    /// Other readers of recorded series: mapping rules, dashboards, manifests (YAML or JSON).
+    #[arg(long, value_name = "FILE")]
+    read_by: Vec<PathBuf>,
+    /// Pages of the targets, or a server's answer to `/api/v1/label/__name__/values`: metrics that rules read and none
+    /// of them has are found (`unexposed-metric`).
+    #[arg(long, value_name = "FILE|URL")]
+    exposed_by: Vec<String>,
+}
+
+/// The same, read.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    readers: Vec<Reader>,
+    exposed: Option<Exposed>,
+}
+
+impl SurroundingsArgs {
+    /// Reads the files and asks the servers.
+    ///
+    /// # Errors
+    ///
+    /// One cannot be read, or does not hold what it should.
+    pub(super) async fn read(&self) -> Result<Surroundings> {
+        Ok(Surroundings { readers: readers(&self.read_by)?, exposed: exposed(&self.exposed_by).await? })
+    }
+}
+
+impl Surroundings {
+    /// How rules are looked at among them.
+    pub(super) fn lint(&self, scrape_interval: Duration) -> RuleLint<'_> {
+        RuleLint { scrape_interval, readers: &self.readers, exposed: self.exposed.as_ref() }
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -58,11 +103,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 ///
-/// An argument is wrong, or a reader cannot be read. A file that is wrong is no error but an outcome.
-pub fn run(args: &CheckRulesArgs, printer: Printer) -> Result<Outcome> {
+/// An argument is wrong, or something that the rules stand among cannot be read. A file that is wrong is no error but an outcome.
+pub async fn run(args: &CheckRulesArgs, printer: Printer) -> Result<Outcome> {
     let features = test::features(&args.enable_feature)?;
     let selection = args.lint.selection("duplicate-rules")?;
-    let readers = readers(&args.read_by)?;
+    let surroundings = args.surroundings.read().await?;
     let mut all_good = true;
     let mut files = Vec::new();
     if args.files.is_empty() || args.files == [Path::new("-")] {
@@ -74,8 +119,7 @@ pub fn run(args: &CheckRulesArgs, printer: Printer) -> Result<Outcome> {
             all_good &= tell(rule_files::load(path, &features), &mut files, printer)?;
         }
     }
-    let findings =
-        lint_files(&files, &selection, &RuleLint { scrape_interval: args.scrape_interval, readers: &readers });
+    let findings = lint_files(&files, &selection, &surroundings.lint(args.scrape_interval));
     let lint = report(&findings, args.lint.is_fatal(), printer);
     Ok(if all_good { lint } else { Outcome::NotFine })
 }
@@ -125,12 +169,39 @@ fn standard_input(features: &Features) -> Result<RuleFile> {
 /// # Errors
 ///
 /// One cannot be read.
-pub(super) fn readers(paths: &[PathBuf]) -> Result<Vec<Reader>> {
+fn readers(paths: &[PathBuf]) -> Result<Vec<Reader>> {
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Reader::parse(&path.display().to_string(), &text).with_context(|| format!("cannot read {}", path.display()))
     };
     paths.iter().map(read).collect()
+}
+
+/// The series that pages and servers have; `None` where none is given.
+async fn exposed(sources: &[String]) -> Result<Option<Exposed>> {
+    let mut exposed = Exposed::default();
+    for source in sources {
+        let text = if source.starts_with("http://") || source.starts_with("https://") {
+            fetch(source).await?
+        } else {
+            std::fs::read_to_string(source).with_context(|| format!("cannot read {source}"))?
+        };
+        exposed.read(&text).with_context(|| {
+            format!("`--exposed-by {source}`: neither a page of metrics nor an answer to /api/v1/label/__name__/values")
+        })?;
+    }
+    Ok((!sources.is_empty()).then_some(exposed))
+}
+
+async fn fetch(url: &str) -> Result<String> {
+    let request = http::Request::builder().uri(url).body(bytes::Bytes::new());
+    let request = request.with_context(|| format!("not a URL: `{url}`"))?;
+    let client = HttpClient::new(HttpClientConfig::default(), ClientOptions::default());
+    let answer = tokio::time::timeout(FETCH_TIMEOUT, client.send(request, MAX_PAGE_BYTES)).await;
+    let answer = answer.with_context(|| format!("{url}: no answer within {FETCH_TIMEOUT:?}"))?;
+    let answer = answer.with_context(|| format!("cannot ask {url}"))?;
+    ensure!(answer.status().is_success(), "{url} answers {}", answer.status());
+    Ok(String::from_utf8_lossy(answer.body()).into_owned())
 }
 
 /// What is found in the files together, with the lines of the rules.

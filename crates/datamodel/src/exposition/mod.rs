@@ -114,6 +114,12 @@ impl PageFormat {
 }
 
 impl Format {
+    /// The text format of a page that came without a content type: OpenMetrics where it ends with `# EOF`.
+    #[must_use]
+    pub fn of_page(page: &[u8]) -> Self {
+        if page.trim_ascii_end().ends_with(b"# EOF") { Self::OpenMetrics100 } else { Self::PrometheusText004 }
+    }
+
     /// The text format that an `Accept` header likes best of those that are written: OpenMetrics in version 1 where it
     /// is named with the greater weight, or the same and earlier; else text format 0.0.4.
     #[must_use]

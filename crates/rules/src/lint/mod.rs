@@ -4,10 +4,12 @@
 //! - [`lint_rules`] with [`RuleLint`]: rule files as a whole.
 //! - [`lint_targets`]: addresses that are written into a scrape configuration.
 //! - [`Reader`]: who else reads recorded series: dashboards, mapping rules, manifests.
+//! - [`Exposed`]: which series there are.
 //! - `expression`: what a query says; `group`: what rules say to one another.
 //!
 //! Rule: a finding is a guess about intent, never an error; it names the place and the remedy.
 
+mod exposed;
 mod expression;
 mod group;
 mod reader;
@@ -20,6 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use exposed::Exposed;
 pub use group::rule_lines;
 pub use reader::Reader;
 pub use target::{ConfiguredTarget, lint_targets};
@@ -39,6 +42,8 @@ pub enum Check {
     QuantileWithoutLe,
     /// A recorded series that nothing reads.
     UnreadRecordingRule,
+    /// A metric that no target exposes.
+    UnexposedMetric,
     /// An alert on failures per second, which grow with the load.
     AbsoluteRateAlert,
     /// The size of a device or limit as a number.
@@ -53,12 +58,13 @@ pub enum Check {
 
 impl Check {
     /// All checks.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::DuplicateRules,
         Self::ShortRateWindow,
         Self::QuantileWithoutRate,
         Self::QuantileWithoutLe,
         Self::UnreadRecordingRule,
+        Self::UnexposedMetric,
         Self::AbsoluteRateAlert,
         Self::HardCodedSize,
         Self::ServiceTarget,
@@ -75,6 +81,7 @@ impl Check {
             Self::QuantileWithoutRate => "quantile-without-rate",
             Self::QuantileWithoutLe => "quantile-without-le",
             Self::UnreadRecordingRule => "unread-recording-rule",
+            Self::UnexposedMetric => "unexposed-metric",
             Self::AbsoluteRateAlert => "absolute-rate-alert",
             Self::HardCodedSize => "hard-coded-size",
             Self::ServiceTarget => "service-target",
@@ -94,6 +101,7 @@ impl Check {
             }
             Self::QuantileWithoutLe => "keep the bounds: aggregate `by (le)`",
             Self::UnreadRecordingRule => "remove the rule, or name its readers with `--read-by`",
+            Self::UnexposedMetric => "correct the name, or give the page that has it with `--exposed-by`",
             Self::AbsoluteRateAlert => "alert on the share: `sum(rate(failed[5m])) / sum(rate(total[5m])) > 0.05`",
             Self::HardCodedSize => "divide by a metric that tells the size, such as `asr_gpu_memory_total_bytes`",
             Self::ServiceTarget => {
@@ -152,6 +160,8 @@ pub struct RuleLint<'a> {
     pub scrape_interval: Duration,
     /// Who else reads recorded series.
     pub readers: &'a [Reader],
+    /// The series that there are, where they are known.
+    pub exposed: Option<&'a Exposed>,
 }
 
 /// Looks at the rules of all files together. Findings come in the order of the rules.
@@ -168,6 +178,7 @@ pub fn lint_rules(groups: &[RuleGroup], options: &RuleLint<'_>) -> Vec<Finding> 
         }
     }
     findings.extend(group::unread(groups, options.readers));
+    findings.extend(options.exposed.into_iter().flat_map(|exposed| exposed::unexposed(groups, exposed)));
     findings
 }
 

@@ -78,6 +78,40 @@ fn recorded_series_needs_a_reader() {
 }
 
 #[test]
+fn metric_needs_a_target_that_exposes_it() {
+    const PAGE: &str = "# TYPE asr_seconds histogram\nasr_seconds_bucket{le=\"+Inf\"} 1\nasr_active_requests 2\n";
+    const ANSWER: &str = r#"{"status":"success","data":["node_load1"]}"#;
+    let mut exposed = Exposed::default();
+    exposed.read(PAGE).unwrap();
+    exposed.read(ANSWER).unwrap();
+    exposed.read("# TYPE old counter\nold_total 1\n# EOF\n").unwrap();
+    assert!(exposed.read("asr_active_requests\n").unwrap_err().to_string().starts_with("line 1"));
+    let found = |expr: &str| {
+        let text = format!("groups: [{{name: g, rules: [{{record: a:b, expr: up}}, {{alert: A, expr: '{expr}'}}]}}]");
+        let groups = parse_rule_file("r.yml", &text, &Features::DEFAULT).unwrap();
+        let asked = RuleLint { scrape_interval: Duration::from_secs(30), readers: &[], exposed: Some(&exposed) };
+        let found = lint_rules(&groups, &asked).into_iter();
+        found.filter(|f| f.check == Check::UnexposedMetric).map(|f| f.message).collect::<Vec<_>>()
+    };
+    for expr in [
+        "a:b + up + node_load1",
+        "asr_seconds + sum(rate(asr_seconds_bucket[5m]))",
+        "ALERTS > scrape_samples_scraped",
+        "{__name__=~\"asr_.+\"}",
+        "{job=\"asr\"}",
+        "rate(old_total[5m])",
+    ] {
+        assert_eq!(found(expr), Vec::<String>::new(), "{expr}");
+    }
+    assert_eq!(found("asr_seconds_sum"), ["no target exposes `asr_seconds_sum` (did you mean `asr_seconds`?)"]);
+    assert_eq!(
+        found("rate(asr_activ_requests[5m]) / asr_activ_requests"),
+        ["no target exposes `asr_activ_requests` (did you mean `asr_active_requests`?)"]
+    );
+    assert_eq!(found("{__name__=~\"gpu_.+\"}"), ["no target exposes a metric with `__name__=~\"gpu_.+\"`"]);
+}
+
+#[test]
 fn rules_of_one_name_and_labels_are_duplicates() {
     let rules = "[{record: a, expr: up, labels: {x: '1', y: '2'}}, {record: a, expr: a, labels: {y: '2', x: '1'}}]";
     check(rules, &[], &["duplicate-rules"]);
@@ -111,7 +145,8 @@ fn service_is_told_from_pods_and_hosts() {
 #[test]
 fn seed_rules_have_their_known_weaknesses() {
     let groups = parse_rule_file("seed.yaml", include_str!("../../../../rules/seed.yaml"), &Features::DEFAULT).unwrap();
-    let found = lint_rules(&groups, &RuleLint { scrape_interval: Duration::from_secs(30), readers: &[] });
+    let found =
+        lint_rules(&groups, &RuleLint { scrape_interval: Duration::from_secs(30), readers: &[], exposed: None });
     let found: Vec<String> = found.iter().map(|f| format!("{} {}", f.check, f.subject)).collect();
     assert_eq!(
         found,
@@ -168,7 +203,7 @@ fn check_alert(expr: &str, expected: &[&str]) {
 fn check(rules: &str, readers: &[Reader], expected: &[&str]) {
     let text = format!("groups: [{{name: g, rules: {rules}}}]");
     let groups = parse_rule_file("r.yml", &text, &Features::DEFAULT).unwrap();
-    let found = lint_rules(&groups, &RuleLint { scrape_interval: Duration::from_secs(30), readers });
+    let found = lint_rules(&groups, &RuleLint { scrape_interval: Duration::from_secs(30), readers, exposed: None });
     let found: Vec<&str> = found.iter().map(|finding| finding.check.as_str()).collect();
     assert_eq!(found, expected, "{rules}");
 }
