@@ -3,6 +3,7 @@
 //! - [`RemoteSource`]: metrics of a Prometheus-compatible engine over HTTP.
 //! - [`serve`]: the listener with TLS. [`operations`]: health and metrics of the process.
 //! - [`FrontProxy`], [`ClientCertificates`]: who asks, told by certificates. [`Watched`]: files that reload.
+//! - [`CertificateKeeper`]: our own certificate in a Secret, which the API server is told to trust.
 //! - [`LookedUp`], [`TokenReviews`], [`AccessReviews`]: who asks and whether they may, told by a Kubernetes API.
 //! - [`SeriesObjects`]: the objects that an engine scrapes, where no Kubernetes API can be asked.
 //!
@@ -27,13 +28,14 @@ mod watched;
 
 pub use auth::{AnyOf, Authority, AuthorityError, ClientCertificates, EveryoneKnown, FrontProxy, HeaderNames};
 pub use cluster::{
-    AccessReviews, CacheTimes, ClusterResources, LOOKUP_INTERVAL, LookedUp, LookupError, LookupOptions, TokenReviews,
+    AccessReviews, CacheTimes, CertificateKeeper, ClusterResources, KEEP_INTERVAL, KeepError, KeepOptions,
+    LOOKUP_INTERVAL, LookedUp, LookupError, LookupOptions, TokenReviews,
 };
 pub use metrics::SourceMetrics;
 pub use objects::SeriesObjects;
 pub use serving::{
-    AlwaysAllowed, MAX_CONNECTIONS, MinVersion, Ready, ServeOptions, ServingCertificate, ServingError, TlsSettings,
-    cipher_suites, operations, serve,
+    AlwaysAllowed, MAX_CONNECTIONS, MinVersion, Ready, ServeOptions, ServingCertificate, ServingError, ServingTls,
+    TlsSettings, cipher_suites, operations, serve,
 };
 pub use source::RemoteSource;
 pub use watched::{FileError, LOOK_INTERVAL, MAX_FILE_BYTES, Watched};

@@ -89,12 +89,17 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Ok(Self(Arc::new(Inner { files, make, present, seen: Mutex::new(Some(texts)) })))
     }
 
-    /// A value that comes from no files, and stays.
+    /// A value that comes from no files, and stays until its owner gives another.
     #[must_use]
     pub fn constant(value: T) -> Self {
         let make: Box<Make<T>> = Box::new(|_texts| Err("there are no files".into()));
         let present = RwLock::new(Arc::new(value));
         Self(Arc::new(Inner { files: Vec::new(), make, present, seen: Mutex::new(Some(Vec::new())) }))
+    }
+
+    /// Another value from now on.
+    pub(crate) fn set(&self, value: T) {
+        *self.0.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
     }
 
     /// The present value.
@@ -119,8 +124,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
         }
         let outcome = made(&*self.0.make, &self.0.files, &texts);
         *seen = Some(texts);
-        let value = outcome?;
-        *self.0.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+        self.set(outcome?);
         Ok(true)
     }
 

@@ -1,7 +1,8 @@
-//! Who asks and whether they may, told by a Kubernetes API.
+//! Who asks and whether they may, told by a Kubernetes API; and our certificate, kept in it.
 //!
 //! - [`TokenReviews`]: whose token it is. [`AccessReviews`]: whether a user may do something.
 //! - [`ClusterResources`]: the resources that there are.
+//! - [`CertificateKeeper`]: the serving certificate in a Secret, renewed.
 //! - [`LookedUp`]: the authorities that the cluster names in `extension-apiserver-authentication`.
 //!
 //! ```text
@@ -13,10 +14,12 @@
 
 mod authorities;
 mod cache;
+mod certificates;
 mod resources;
 mod reviews;
 
 pub use self::authorities::{LOOKUP_INTERVAL, LookedUp, LookupError, LookupOptions};
+pub use self::certificates::{CertificateKeeper, KEEP_INTERVAL, KeepError, KeepOptions};
 pub use self::resources::ClusterResources;
 pub use self::reviews::{AccessReviews, CacheTimes, TokenReviews};
 

@@ -51,6 +51,9 @@ pub enum ServingError {
     },
 }
 
+/// What is shown to clients, and changes while the server runs.
+pub type ServingTls = Watched<ServerConfig>;
+
 /// Where the certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServingCertificate {
@@ -111,7 +114,7 @@ impl ServingCertificate {
     /// # Errors
     ///
     /// See [`ServingError`].
-    pub fn open(&self, settings: TlsSettings) -> Result<Watched<ServerConfig>, ServingError> {
+    pub fn open(&self, settings: TlsSettings) -> Result<ServingTls, ServingError> {
         let (certificate, key) = match self {
             Self::Files { certificate, key } => (certificate.clone(), key.clone()),
             Self::SelfSigned(folder) => self_signed(folder)?,
@@ -155,9 +158,9 @@ fn write_secret(path: &Path, text: &[u8]) -> std::io::Result<()> {
     file.write_all(text)
 }
 
-/// Why files make no TLS.
+/// Why a pair makes no TLS.
 #[derive(Debug, thiserror::Error)]
-enum ConfigError {
+pub(crate) enum ConfigError {
     #[error("no certificate: {0}")]
     Certificate(pem::Error),
     #[error("no private key: {0}")]
@@ -170,6 +173,15 @@ enum ConfigError {
 
 fn config(texts: &[Vec<u8>], settings: &TlsSettings) -> Result<ServerConfig, ConfigError> {
     let [certificate, key] = texts else { return Err(ConfigError::Missing) };
+    pair(certificate, key, settings)
+}
+
+/// TLS with this chain and its key, both PEM.
+///
+/// # Errors
+///
+/// One is none, or they do not fit.
+pub(crate) fn pair(certificate: &[u8], key: &[u8], settings: &TlsSettings) -> Result<ServerConfig, ConfigError> {
     let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(ConfigError::Certificate)?;
     if chain.is_empty() {

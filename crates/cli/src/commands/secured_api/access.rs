@@ -1,6 +1,6 @@
 //! Who may ask, and which objects there are.
 //!
-//! - [`Access::of`]: within a cluster, or without one where the flags say so.
+//! - [`Access::of`]: within a cluster, or without one where the flags say so. [`certificate`]: what clients see of us.
 //!
 //! Rule: nobody is let in because something is absent: each way to serve is chosen by a flag, or is the cluster's.
 
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adapter::{
-    AccessReviews, AnyOf, Authority, ClientCertificates, ClusterResources, EveryoneKnown, FrontProxy, LookedUp,
-    LookupOptions, SeriesObjects, TokenReviews, Watched,
+    AccessReviews, AnyOf, Authority, CertificateKeeper, ClientCertificates, ClusterResources, EveryoneKnown,
+    FrontProxy, LookedUp, LookupOptions, SeriesObjects, ServingTls, TlsSettings, TokenReviews, Watched,
 };
 use anyhow::{Context, Result};
 use datamodel::Clock;
@@ -163,6 +163,32 @@ impl Given {
         }
         Ok(given)
     }
+}
+
+/// What is shown to clients: from a Secret or from files, which are followed by the group.
+///
+/// # Errors
+///
+/// There is no certificate, or the API server cannot be told of it.
+pub(super) async fn certificate(
+    args: &SecuredApiArgs,
+    settings: TlsSettings,
+    clock: &Arc<dyn Clock>,
+    group: &mut RunGroup,
+) -> Result<ServingTls> {
+    let Some(options) = args.serving.keep_options(settings.clone()) else {
+        let files = args.serving.certificate().open(settings)?;
+        let watched = files.clone();
+        group.add("certificate", Stage::Control, |token| ended(watched.watch(token)));
+        return Ok(files);
+    };
+    let kubeconfig = args.cluster.authentication_kubeconfig.as_ref();
+    let client = client(args, kubeconfig, "authentication-kubeconfig")?;
+    let keeper = CertificateKeeper::open(client, Arc::clone(clock), options).await;
+    let keeper = keeper.with_context(|| format!("`{}` is of no use", args.flag("tls-secret")))?;
+    let served = keeper.served();
+    group.add("certificate", Stage::Control, |token| ended(keeper.watch(token)));
+    Ok(served)
 }
 
 fn open(file: &Path, flag: &str) -> Result<Watched<Authority>> {

@@ -6,11 +6,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adapter::{AlwaysAllowed, CacheTimes, HeaderNames, MinVersion, ServingCertificate, TlsSettings, cipher_suites};
+use adapter::{
+    AlwaysAllowed, CacheTimes, HeaderNames, KeepOptions, MinVersion, ServingCertificate, TlsSettings, cipher_suites,
+};
 use anyhow::{Result, bail, ensure};
 use clap::{ArgAction, Args};
 use datamodel::time::parse_duration;
 use metrics_api::{Ages, Listing, Settings};
+
+/// How long a certificate of our own may be valid: the API server is told of an authority a minute before it signs, and
+/// looks at it are 30 s apart.
+const TLS_LIFETIMES: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(3600)..=Duration::from_secs(366 * 24 * 3600);
 
 /// Rules, and how they are served.
 #[derive(Clone, Debug, Args)]
@@ -105,6 +112,16 @@ pub(in crate::commands) struct ServingArgs {
     /// Where a certificate of our own is kept, when no file is given.
     #[arg(long = "cert-dir", default_value = "apiserver.local.config/certificates")]
     cert_dir: PathBuf,
+    /// Ours: keep the certificate and its authority in this Secret of the own namespace. Both are made and renewed, and
+    /// the `APIServices` that lead to our Service are told whom to trust.
+    #[arg(long = "tls-secret", requires = "tls_service", conflicts_with_all = ["cert_file", "private_key_file"])]
+    tls_secret: Option<String>,
+    /// Ours, with a Secret: the Service that leads to us, in the own namespace.
+    #[arg(long = "tls-service", requires = "tls_secret")]
+    tls_service: Option<String>,
+    /// Ours, with a Secret: how long a certificate is valid, at least 1h; its authority is ten times as long.
+    #[arg(long = "tls-lifetime", default_value = "90d", value_parser = parse_duration)]
+    tls_lifetime: Duration,
     /// The least version of TLS: `VersionTLS12` or `VersionTLS13`.
     #[arg(long = "tls-min-version", default_value = "")]
     min_version: String,
@@ -155,6 +172,15 @@ impl SecuredApiArgs {
         let flag = |name| self.flag(name);
         ensure!(!self.cluster.discovery_interval.is_zero(), "`{}` must be more than 0s", flag("discovery-interval"));
         ensure!(!self.relist_interval.is_zero(), "`{}` must be more than 0s", flag("metrics-relist-interval"));
+        let is_sane = TLS_LIFETIMES.contains(&self.serving.tls_lifetime);
+        ensure!(is_sane, "`{}` must be between 1h and 1y", flag("tls-lifetime"));
+        let is_kept_in_cluster = self.serving.tls_secret.is_some() && !self.cluster.without_cluster;
+        ensure!(
+            self.serving.tls_secret.is_none() || is_kept_in_cluster,
+            "`{}` needs a cluster: leave `{}` away",
+            flag("tls-secret"),
+            flag("without-cluster")
+        );
         Ok(())
     }
 
@@ -187,6 +213,12 @@ impl SecuredApiArgs {
 impl ServingArgs {
     pub(in crate::commands) const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind_address, self.secure_port)
+    }
+
+    /// The Secret that keeps the certificate, where one does.
+    pub(in crate::commands) fn keep_options(&self, tls: TlsSettings) -> Option<KeepOptions> {
+        let (secret, service) = (self.tls_secret.clone()?, self.tls_service.clone()?);
+        Some(KeepOptions { secret, service, lifetime: self.tls_lifetime, tls })
     }
 
     pub(in crate::commands) fn certificate(&self) -> ServingCertificate {

@@ -99,7 +99,7 @@ impl SecuredApi {
         let Source { source, freshen, settings, kube_state } = source;
         let address = listener.local_addr()?;
         let access = Access::of(&args, address, &source, &clock, group).await?;
-        let tls = args.serving.certificate().open(args.tls(access.asks_for_certificate)?)?;
+        let tls = access::certificate(&args, args.tls(access.asks_for_certificate)?, &clock, group).await?;
         let backends = Backends { source, mapper: access.mapper, lister: access.lister, freshen, clock };
         let api = MetricsApi::new(config, settings, backends).with_metrics(ApiMetrics::register(&registry)?);
         let api = Arc::new(api);
@@ -114,8 +114,6 @@ impl SecuredApi {
         let pages = kube_state.map(web::kube_state_router).unwrap_or_default();
         let router = adapter::operations(&state, apis, registry, ready, pages, &args.clients.always_allowed());
 
-        let certificate = tls.clone();
-        group.add("certificate", Stage::Control, |token| ended(certificate.watch(token)));
         let rules = Arc::clone(&api);
         group.add("mapping rules", Stage::Control, |token| ended(async move { file.watch(&rules, token).await }));
         group.add("metrics API", Stage::Engine, |token| ended(async move { api.run(token).await }));
