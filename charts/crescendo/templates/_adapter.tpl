@@ -25,6 +25,6 @@ v1beta1.external.metrics.k8s.io
 {{- if eq .Values.adapter.tls.source "existingSecret" -}}
 {{- required "adapter.tls.existingSecret: needed with `source: existingSecret`" .Values.adapter.tls.existingSecret -}}
 {{- else -}}
-{{- include "crescendo.adapter.name" . }}-tls
+{{- include "crescendo.adapter.name" . }}-{{ eq .Values.adapter.tls.source "own" | ternary "certificate" "tls" }}
 {{- end -}}
 {{- end -}}
