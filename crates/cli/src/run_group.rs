@@ -1,6 +1,7 @@
 //! The run group: every long-lived component has an owner that waits for it.
 //!
-//! - [`RunGroup::add`]: a component and the stage in which it is stopped.
+//! - [`RunGroup::add`]: a component and the stage in which it is stopped; [`RunGroup::add_runtime`]: a thread for
+//!   tasks of some component.
 //! - [`RunGroup::run`]: runs all, until a signal comes or one of them ends; then stops stage by stage.
 //! - [`StopTimeouts`]: how long a stage may take for it.
 //!
@@ -18,7 +19,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use tokio::task::{JoinError, JoinSet};
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 /// When a component is stopped; lower stages first, each stage is waited for before the next.
@@ -86,6 +88,31 @@ impl RunGroup {
         let component = start(token);
         self.waiting.insert(name, stage);
         self.tasks.spawn(async move { (name, component.await) });
+    }
+
+    /// Starts a thread with a runtime of its own, for tasks that may wait for a disk without holding up others, and
+    /// that need no other thread to be woken. It lives until its stage stops: those who own its tasks stop before.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no runtime.
+    pub fn add_runtime(&mut self, name: &'static str, stage: Stage) -> Result<Handle> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.with_context(|| format!("cannot start the runtime of `{name}`"))?;
+        let handle = runtime.handle().clone();
+        self.add(name, stage, |token| async move {
+            // When the group gives up waiting, it drops what is awaited here: then the thread ends as well.
+            let stop = token.child_token();
+            let guard = stop.clone().drop_guard();
+            let thread = spawn_blocking(move || {
+                runtime.block_on(stop.cancelled());
+                runtime.shutdown_background();
+            });
+            thread.await.context("the thread of a runtime failed")?;
+            drop(guard);
+            Ok(())
+        });
+        Ok(handle)
     }
 
     /// Waits until `signal` gives one or a component ends, then stops all in the order of their stages. At a
@@ -194,6 +221,57 @@ mod tests {
         group.add("scrape", Stage::Engine, component("scrape", &log));
         group.run(once()).await.unwrap();
         assert_eq!(*log.lock().unwrap(), ["front", "scrape", "storage"]);
+    }
+
+    #[tokio::test]
+    async fn runtime_of_its_own_runs_tasks_on_one_thread_until_its_stage_stops() {
+        let log = Log::default();
+        let mut group = RunGroup::new(TIMEOUTS);
+        let handle = group.add_runtime("scrape loops", Stage::Storage).unwrap();
+        let (noted, here) = (Arc::clone(&log), std::thread::current().id());
+        group.add("scrape", Stage::Engine, |token| async move {
+            let mut tasks = JoinSet::new();
+            for _ in 0..2 {
+                let token = token.clone();
+                tasks.spawn_on(
+                    async move {
+                        token.cancelled().await;
+                        std::thread::current().id()
+                    },
+                    &handle,
+                );
+            }
+            let threads = tasks.join_all().await;
+            assert!(threads[0] == threads[1] && threads[0] != here);
+            noted.lock().unwrap().push("scrape");
+            Ok(())
+        });
+        group.run(once()).await.unwrap();
+        assert_eq!(*log.lock().unwrap(), ["scrape"]);
+    }
+
+    #[tokio::test]
+    async fn runtime_that_is_not_waited_for_ends() {
+        struct Noted(std::sync::mpsc::Sender<()>);
+        impl Drop for Noted {
+            fn drop(&mut self) {
+                self.0.send(()).ok();
+            }
+        }
+        let (sender, ended) = std::sync::mpsc::channel();
+        let mut group = RunGroup::new(TIMEOUTS);
+        let handle = group.add_runtime("scrape loops", Stage::Storage).unwrap();
+        let noted = Noted(sender);
+        let mut tasks = JoinSet::new();
+        tasks.spawn_on(
+            async move {
+                let _noted = noted;
+                std::future::pending::<()>().await;
+            },
+            &handle,
+        );
+        drop(group);
+        ended.recv().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,8 +16,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, HeaderMap, LOCATION, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
-use hyper::body::Incoming;
 
 use crate::auth::Authenticator;
 use crate::config::{HttpClientConfig, ProxyScheme, ProxyUrl, TlsConfig};
@@ -175,7 +173,7 @@ impl HttpClient {
         if endpoint.https {
             stream = self.tls.wrap(stream, &endpoint.host).await?;
         }
-        Connection::open(stream, endpoint.clone(), route).await
+        Ok(Connection::new(stream, endpoint.clone(), route))
     }
 
     /// Adds what the configuration says to the headers of a request, and what every request has. Headers
@@ -222,10 +220,10 @@ impl HttpClient {
             let endpoint = Endpoint::of(&parts.uri)?;
             let mut headers = parts.headers.clone();
             self.decorate(&parts.uri, &mut headers, endpoint == first || first.trusts(&endpoint)).await?;
-            let mut request = Request::new(Full::new(body.clone()));
+            let mut request = Request::new(body.clone());
             (*request.method_mut(), *request.uri_mut()) = (parts.method.clone(), parts.uri.clone());
             *request.headers_mut() = headers;
-            let answer = self.begin(&endpoint, request).await?.whole(max_bytes).await?;
+            let answer = self.begin(&endpoint, &request).await?.whole(max_bytes).await?;
             let Some(location) = redirect_location(&answer).filter(|_| parts.method == Method::GET) else {
                 return Ok(answer);
             };
@@ -246,7 +244,7 @@ impl HttpClient {
         let (mut parts, body) = request.into_parts();
         let endpoint = Endpoint::of(&parts.uri)?;
         self.decorate(&parts.uri, &mut parts.headers, true).await?;
-        self.begin(&endpoint, Request::from_parts(parts, Full::new(body))).await
+        self.begin(&endpoint, &Request::from_parts(parts, body)).await
     }
 
     /// Reads the files that connections and requests need, as they are now, so that what is wrong with them is
@@ -264,9 +262,9 @@ impl HttpClient {
     }
 
     /// Sends over a connection that rests, or a new one.
-    async fn begin(&self, endpoint: &Endpoint, request: Request<Full<Bytes>>) -> Result<Exchange<'_>, ClientError> {
+    async fn begin(&self, endpoint: &Endpoint, request: &Request<Bytes>) -> Result<Exchange<'_>, ClientError> {
         while let Some(mut connection) = self.take_idle(endpoint) {
-            match connection.try_send(request.clone()).await {
+            match connection.try_send(request).await {
                 Ok(response) => return Ok(Exchange::new(self, connection, response)),
                 // The server closed it while it rested.
                 Err(SendFailure { error, is_unsent }) if !is_unsent && request.method() != Method::GET => {
@@ -292,13 +290,12 @@ pub struct Exchange<'a> {
     client: &'a HttpClient,
     connection: Connection,
     parts: http::response::Parts,
-    body: Incoming,
 }
 
 impl<'a> Exchange<'a> {
-    fn new(client: &'a HttpClient, connection: Connection, response: Response<Incoming>) -> Self {
-        let (parts, body) = response.into_parts();
-        Self { client, connection, parts, body }
+    fn new(client: &'a HttpClient, connection: Connection, response: Response<()>) -> Self {
+        let (parts, ()) = response.into_parts();
+        Self { client, connection, parts }
     }
 
     /// The status.
@@ -319,11 +316,14 @@ impl<'a> Exchange<'a> {
     ///
     /// [`ClientError::Exchange`]: the body broke off.
     pub async fn data(&mut self) -> Result<Option<Bytes>, ClientError> {
-        self.connection.data(&mut self.body).await
+        Ok(self.connection.data(usize::MAX).await?.map(Bytes::copy_from_slice))
     }
 
     /// After the end of the body: keeps the connection for the next request.
     pub fn finish(self) {
+        if !self.connection.is_free() {
+            return;
+        }
         let mut idle = self.client.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE_CONNECTIONS {
             idle.push(self.connection);
@@ -332,11 +332,11 @@ impl<'a> Exchange<'a> {
 
     async fn whole(mut self, max_bytes: usize) -> Result<Response<Bytes>, ClientError> {
         let mut bytes = Vec::new();
-        while let Some(data) = self.data().await? {
+        while let Some(data) = self.connection.data(usize::MAX).await? {
             if bytes.len().saturating_add(data.len()) > max_bytes {
                 return Err(ClientError::Body(format!("larger than {max_bytes} bytes").into()));
             }
-            bytes.extend_from_slice(&data);
+            bytes.extend_from_slice(data);
         }
         let parts = self.parts.clone();
         self.finish();

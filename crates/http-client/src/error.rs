@@ -7,6 +7,27 @@ use std::path::PathBuf;
 
 use tokio_rustls::rustls;
 
+/// What broke an exchange of request and answer. Its connection is of no use any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExchangeError {
+    /// The connection broke.
+    #[error("connection broke")]
+    Io(#[source] io::Error),
+    /// The other side closed the connection.
+    #[error("connection closed before the answer was complete")]
+    Closed,
+    /// What came does not begin as an answer does.
+    #[error("not an HTTP answer")]
+    Head(#[source] httparse::Error),
+    /// A part of the answer is larger than it may be.
+    #[error("{0} of the answer is too large")]
+    TooLarge(&'static str),
+    /// Where the answer ends cannot be told.
+    #[error("{0}")]
+    Framing(&'static str),
+}
+
 /// Why a request failed.
 ///
 /// After [`Connect`](Self::Connect), [`Exchange`](Self::Exchange), [`Tls`](Self::Tls) and
@@ -104,7 +125,7 @@ pub enum ClientError {
     },
     /// The connection broke, or what came was no HTTP.
     #[error("broken HTTP answer")]
-    Exchange(#[source] hyper::Error),
+    Exchange(#[source] ExchangeError),
     /// The answer is larger than it may be, or broke off.
     #[error("cannot read the answer")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -17,6 +17,7 @@
 //! Rule: a secret never reaches a log, an error or a page.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod auth;
 pub mod base64;
 mod client;
@@ -36,7 +37,7 @@ pub use config::{
     http_url, scheme,
 };
 pub use connection::Connection;
-pub use error::ClientError;
+pub use error::{ClientError, ExchangeError};
 pub use proxy::EnvironmentProxies;
 pub use stream::{ConnectFuture, Connector, Stream, TcpConnector};
 

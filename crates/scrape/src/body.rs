@@ -20,6 +20,10 @@ pub(crate) const ACCEPTED_ENCODINGS: &str = "gzip, zstd";
 /// much share a bound, and take nothing from those that do not.
 pub(crate) const PAGE_ALLOWANCE_BYTES: usize = 256 * 1024;
 
+/// Bytes of a part of what goes beyond. Parts are neither copied when the page grows nor given back to the system all at
+/// once, which would hold up all threads that ask for memory (64 MiB take some 15 ms).
+const PART_BYTES: usize = PAGE_ALLOWANCE_BYTES;
+
 /// Collects a body.
 #[derive(Debug)]
 pub(crate) struct BodyReader {
@@ -82,7 +86,16 @@ impl BodyReader {
         }
         let sink = self.sink_mut();
         let nothing = sink.reserved.pool().reservation();
-        Ok(Body { bytes: std::mem::take(&mut sink.bytes), reserved: std::mem::replace(&mut sink.reserved, nothing) })
+        Ok(Body { bytes: sink.take(), reserved: std::mem::replace(&mut sink.reserved, nothing) })
+    }
+
+    /// Bytes that came, or that they became, whichever is more.
+    pub(crate) fn len(&self) -> usize {
+        let sink = match &self.decoder {
+            Decoder::Identity(sink) | Decoder::Zstd(_, sink) => sink,
+            Decoder::Gzip(decoder) => decoder.get_ref(),
+        };
+        self.wire_bytes.max(sink.len())
     }
 
     /// Bytes from the wire that may be taken at once: those of a compressed page become up to a thousand times
@@ -117,6 +130,10 @@ pub(crate) struct Body {
 
 #[derive(Debug)]
 struct BoundedSink {
+    /// Parts that are full, in their order.
+    full: Vec<Vec<u8>>,
+    full_len: usize,
+    /// The last part.
     bytes: Vec<u8>,
     bound: usize,
     reserved: Reservation,
@@ -127,32 +144,61 @@ impl BoundedSink {
     fn new(bound: usize, expected_len: usize, pool: &MemoryPool) -> Self {
         // A little more than last time, so that a page that grows as usual is read without copying it.
         let capacity = expected_len.saturating_add(expected_len / 8).min(PAGE_ALLOWANCE_BYTES);
-        Self { bytes: Vec::with_capacity(capacity), bound, reserved: pool.reservation(), failure: None }
+        let bytes = Vec::with_capacity(capacity);
+        Self { full: Vec::new(), full_len: 0, bytes, bound, reserved: pool.reservation(), failure: None }
     }
 
-    /// Makes room, reserving first what goes beyond the allowance.
-    fn make_room(&mut self, len: usize) -> Result<(), ScrapeError> {
-        if len > self.bound {
+    fn len(&self) -> usize {
+        self.full_len + self.bytes.len()
+    }
+
+    /// Makes room for at least one of so many bytes more, reserving first what goes beyond the allowance.
+    fn make_room(&mut self, more: usize) -> Result<(), ScrapeError> {
+        if self.len().saturating_add(more) > self.bound {
             return Err(ScrapeError::BodySize(self.bound));
         }
-        if len <= self.bytes.capacity() {
+        if self.bytes.len() < self.bytes.capacity() {
             return Ok(());
         }
-        let most = if len <= PAGE_ALLOWANCE_BYTES { PAGE_ALLOWANCE_BYTES.min(self.bound) } else { self.bound };
-        let capacity = len.max(self.bytes.capacity().saturating_mul(2)).min(most);
-        self.reserved.resize(capacity.saturating_sub(PAGE_ALLOWANCE_BYTES)).map_err(ScrapeError::Memory)?;
-        self.bytes.reserve_exact(capacity - self.bytes.len());
+        if self.full.is_empty() && self.bytes.len() < PAGE_ALLOWANCE_BYTES {
+            let wanted = self.bytes.len().saturating_add(more).max(self.bytes.capacity().saturating_mul(2));
+            self.bytes.reserve_exact(wanted.min(PAGE_ALLOWANCE_BYTES).min(self.bound) - self.bytes.len());
+            return Ok(());
+        }
+        self.reserved.grow(PART_BYTES).map_err(ScrapeError::Memory)?;
+        self.full_len += self.bytes.len();
+        self.full.push(std::mem::replace(&mut self.bytes, Vec::with_capacity(PART_BYTES)));
         Ok(())
+    }
+
+    /// The bytes in one piece; each part is given back as soon as it was copied.
+    fn take(&mut self) -> Vec<u8> {
+        let last = std::mem::take(&mut self.bytes);
+        if self.full.is_empty() {
+            return last;
+        }
+        let mut whole = Vec::with_capacity(self.full_len + last.len());
+        for part in std::mem::take(&mut self.full).into_iter().chain([last]) {
+            whole.extend_from_slice(&part);
+        }
+        self.full_len = 0;
+        whole
     }
 }
 
 impl Write for BoundedSink {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if let Err(failure) = self.make_room(self.bytes.len().saturating_add(data.len())) {
-            self.failure = Some(failure);
-            return Err(io::Error::other("no room for the body"));
+        let mut rest = data;
+        while !rest.is_empty() {
+            if let Err(failure) = self.make_room(rest.len()) {
+                self.failure = Some(failure);
+                return Err(io::Error::other("no room for the body"));
+            }
+            let room = rest.len().min(self.bytes.capacity() - self.bytes.len());
+            let (fits, others) = rest.split_at(room);
+            self.bytes.extend_from_slice(fits);
+            rest = others;
         }
-        self.bytes.extend_from_slice(data);
         Ok(data.len())
     }
 

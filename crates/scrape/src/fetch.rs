@@ -3,22 +3,44 @@
 //! - [`PageRequest`]: what is asked of a target.
 //! - [`Fetcher`]: asks, follows redirects, decompresses, and stops at the bound.
 //!
-//! Rule: nothing is spawned; dropping the future of a request closes its connection.
+//! ```text
+//! head ─▶ body up to 64 KiB ─▶ page                      on the thread of all loops
+//!                └─▶ the rest, buffer and all ─▶ page    where large pages are read
+//! ```
+//!
+//! Rule: dropping the future of a request closes its connection; what is large is read, grown and freed elsewhere, so
+//! that no target holds up the loops of the others.
 
+use std::borrow::Cow;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
 use http_client::{ClientError, Connection, Endpoint, HttpClient, MAX_REDIRECTS, redirect_location, resolve};
-use hyper::body::Incoming;
 use storage::MemoryPool;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::body::{ACCEPTED_ENCODINGS, Body, BodyReader};
 use crate::error::ScrapeError;
 use crate::url::TargetUrl;
+
+/// Bytes of a page, as they came or decompressed, that are taken without a pause.
+const UNDIVIDED_BYTES: usize = 16 * 1024;
+
+/// Pages up to so many bytes are read and written on the thread of all loops: that takes less than a millisecond, and
+/// handing them to another thread costs as much as reading the usual page.
+pub(crate) const SMALL_PAGE_BYTES: usize = 64 * 1024;
+
+/// All large pages together are read at this pace for each processor, 60 to 120 MB a second: more could not be parsed,
+/// and whoever sends without end must not have the processors for himself.
+const PACED_BYTES: usize = 128 * 1024;
+const PACE: Duration = Duration::from_millis(1);
 
 const SCRAPE_TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
@@ -26,6 +48,8 @@ const SCRAPE_TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 #[derive(Clone, Debug)]
 pub(crate) struct PageRequest {
     pub(crate) url: TargetUrl,
+    /// The URL as it is asked and its server; none if it cannot be asked.
+    pub(crate) resolved: Option<(Uri, Endpoint)>,
     pub(crate) accept: HeaderValue,
     pub(crate) enable_compression: bool,
     pub(crate) body_bound: usize,
@@ -40,20 +64,38 @@ pub(crate) struct Page {
     pub(crate) body: Body,
 }
 
+impl PageRequest {
+    /// The URL as it is asked and its server, if it can be asked.
+    pub(crate) fn resolve(url: &TargetUrl) -> Option<(Uri, Endpoint)> {
+        let uri = url.uri().ok()?;
+        let endpoint = Endpoint::of(&uri).ok()?;
+        Some((uri, endpoint))
+    }
+}
+
+/// Where large pages are read, and how fast.
+#[derive(Clone, Debug)]
+pub(crate) struct LargePages {
+    pub(crate) runtime: Handle,
+    /// Each place lets [`PACED_BYTES`] pass in [`PACE`].
+    pub(crate) pace: Arc<Semaphore>,
+}
+
 /// Fetches the pages of one target.
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     client: Arc<HttpClient>,
     /// Where memory for large pages is reserved.
     pages: MemoryPool,
+    large_pages: LargePages,
     connection: Option<Connection>,
     /// Bytes of the last page, so that the next one is read into a buffer of the right size.
     last_body_len: usize,
 }
 
 impl Fetcher {
-    pub(crate) const fn new(client: Arc<HttpClient>, pages: MemoryPool) -> Self {
-        Self { client, pages, connection: None, last_body_len: 0 }
+    pub(crate) const fn new(client: Arc<HttpClient>, pages: MemoryPool, large_pages: LargePages) -> Self {
+        Self { client, pages, large_pages, connection: None, last_body_len: 0 }
     }
 
     /// Gets the page within `timeout`. After any failure the connection is closed.
@@ -65,19 +107,21 @@ impl Fetcher {
     }
 
     async fn follow(&mut self, request: &PageRequest, timeout: Duration) -> Result<Page, ScrapeError> {
-        let mut url = request.url.uri()?;
-        let first = Endpoint::of(&url)?;
+        let Some((url, first)) = &request.resolved else {
+            return Err(ScrapeError::Address(request.url.authority().to_owned()));
+        };
+        let (mut url, mut endpoint) = (url.clone(), Cow::Borrowed(first));
         for _ in 0..=MAX_REDIRECTS {
-            let endpoint = Endpoint::of(&url)?;
             let mut headers = headers(request, timeout)?;
-            self.client.decorate(&url, &mut headers, endpoint == first || first.trusts(&endpoint)).await?;
-            let (mut connection, response) = self.ask(&url, &endpoint, &headers).await?;
+            self.client.decorate(&url, &mut headers, *endpoint == *first || first.trusts(&endpoint)).await?;
+            let (connection, response) = self.ask(&url, &endpoint, headers).await?;
             if let Some(location) = redirect_location(&response) {
                 if !self.client.follows_redirects() {
                     let reason = "`follow_redirects` is false";
                     return Err(ClientError::Redirect { location, reason }.into());
                 }
                 url = resolve(&url, &location)?;
+                endpoint = Cow::Owned(Endpoint::of(&url)?);
                 continue;
             }
             if response.status() != StatusCode::OK {
@@ -86,9 +130,9 @@ impl Fetcher {
             let content_type = header_text(response.headers(), &CONTENT_TYPE);
             let encoding = header_text(response.headers(), &CONTENT_ENCODING);
             let reader = BodyReader::new(&encoding, request.body_bound, self.last_body_len, &self.pages)?;
-            let body = read_body(&mut connection, response, reader).await?;
+            let (connection, body) = BodyInTransit { connection, reader }.arrive(&self.large_pages).await?;
             self.last_body_len = body.bytes.len();
-            self.connection = Some(connection);
+            self.connection = Some(connection).filter(Connection::is_free);
             return Ok(Page { content_type, body });
         }
         Err(ClientError::Redirect { location: url.to_string(), reason: "too many redirects" }.into())
@@ -100,21 +144,18 @@ impl Fetcher {
         &mut self,
         url: &Uri,
         endpoint: &Endpoint,
-        headers: &HeaderMap,
-    ) -> Result<(Connection, Response<Incoming>), ScrapeError> {
-        let request = || {
-            let mut request = Request::new(Full::<Bytes>::default());
-            request.uri_mut().clone_from(url);
-            request.headers_mut().clone_from(headers);
-            request
-        };
+        headers: HeaderMap,
+    ) -> Result<(Connection, Response<()>), ScrapeError> {
+        let mut request = Request::new(Bytes::new());
+        request.uri_mut().clone_from(url);
+        *request.headers_mut() = headers;
         if let Some(mut kept) = self.connection.take().filter(|kept| kept.leads_to(endpoint))
-            && let Ok(response) = kept.send(request()).await
+            && let Ok(response) = kept.send(&request).await
         {
             return Ok((kept, response));
         }
         let mut connection = self.client.connect(endpoint).await?;
-        let response = connection.send(request()).await?;
+        let response = connection.send(&request).await?;
         Ok((connection, response))
     }
 }
@@ -131,19 +172,58 @@ fn headers(request: &PageRequest, timeout: Duration) -> Result<HeaderMap, Client
     Ok(headers)
 }
 
-async fn read_body(
-    connection: &mut Connection,
-    response: Response<Incoming>,
-    mut reader: BodyReader,
-) -> Result<Body, ScrapeError> {
-    let mut body = response.into_body();
-    while let Some(data) = connection.data(&mut body).await? {
-        for part in data.chunks(reader.step()) {
-            reader.push(part)?;
-            tokio::task::yield_now().await;
+/// A body that is being read.
+struct BodyInTransit {
+    connection: Connection,
+    reader: BodyReader,
+}
+
+impl BodyInTransit {
+    /// Reads it to its end; one that is not small on another runtime.
+    async fn arrive(mut self, large_pages: &LargePages) -> Result<(Connection, Body), ScrapeError> {
+        if self.read(SMALL_PAGE_BYTES).await? {
+            return self.end();
+        }
+        let pace = Arc::clone(&large_pages.pace);
+        // Dropped with this future, it ends the reading, and what was read is freed there.
+        let mut reading = JoinSet::new();
+        reading.spawn_on(
+            async move {
+                while !self.read(self.reader.len().saturating_add(PACED_BYTES)).await? {
+                    // The semaphore is never closed.
+                    let _turn = pace.acquire().await;
+                    sleep(PACE).await;
+                }
+                self.end()
+            },
+            &large_pages.runtime,
+        );
+        match reading.join_next().await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+            // Only when the runtime is shut down; then nothing is polled again.
+            _ => std::future::pending().await,
         }
     }
-    reader.finish()
+
+    /// Reads on, until the end or until there are more bytes than so many. Whether the end came.
+    async fn read(&mut self, most: usize) -> Result<bool, ScrapeError> {
+        let mut paused_at = self.reader.len();
+        while self.reader.len() <= most {
+            // A usual page is there at once; whoever sends more lets others run in between.
+            if self.reader.len() - paused_at >= UNDIVIDED_BYTES {
+                tokio::task::yield_now().await;
+                paused_at = self.reader.len();
+            }
+            let Some(data) = self.connection.data(self.reader.step()).await? else { return Ok(true) };
+            self.reader.push(data)?;
+        }
+        Ok(false)
+    }
+
+    fn end(self) -> Result<(Connection, Body), ScrapeError> {
+        Ok((self.connection, self.reader.finish()?))
+    }
 }
 
 /// A header's text, or empty where it is absent or not printable.

@@ -1,7 +1,9 @@
 //! A row into the storage: references, staleness markers, and the series about the scrape itself.
 //!
 //! - [`Ingest`]: the state of one target between scrapes.
-//! - [`Ingest::scrape`]: a page, or the reason why there is none, becomes one committed batch.
+//! - [`Ingest::read`]: a page, or the reason why there is none, becomes a [`PageRead`]; [`Ingest::read_usual`] does that
+//!   to a page which takes little time.
+//! - [`Ingest::scrape`]: a [`PageRead`] becomes one committed batch.
 //! - [`Ingest::pull`]: a page becomes a row beside the storage; nothing is changed.
 //!
 //! Rule: a series that was there and is not there any more gets exactly one staleness marker.
@@ -16,9 +18,10 @@ use storage::{AppendError, Appendable, Appender, Exemplar, GroupRef, Reservation
 use tokio::time::Instant;
 
 use crate::body::{Body, PAGE_ALLOWANCE_BYTES};
-use crate::cache::{EntryId, ScrapeCache};
+use crate::cache::{Entry, EntryId, Mark, ScrapeCache};
 use crate::error::ScrapeError;
-use crate::page::{Row, RowExemplar, RowSample, RowValue, SampleRules, Source, read_page};
+use crate::fetch::SMALL_PAGE_BYTES;
+use crate::page::{NewSeries, Row, RowExemplar, RowSample, RowValue, SampleRules, Source, read_known_page, read_page};
 use crate::pull::{PulledRow, PulledSample};
 
 /// How far in the future the timestamp of a sample may lie, as upstream.
@@ -38,12 +41,17 @@ const REPORT_NAMES: [&str; 8] = [
 ];
 const USUAL_REPORTS: usize = 5;
 
-/// Bytes that a line of a large page takes while it is written: row, order, batch.
-const LINE_BYTES: usize = 200;
+/// Bytes that a line of a large page takes while it is written: row, order, hash, batch.
+const LINE_BYTES: usize = 240;
 /// Bytes more for a line that was not on the last page: what the parser makes of it.
 const NEW_LINE_BYTES: usize = 300;
-/// Bytes of a line that is kept until the next page: text, labels, places.
-const KEPT_LINE_BYTES: usize = 400;
+/// Bytes of a line that is kept until the next page, beside its text.
+const KEPT_LINE_BYTES: usize = 32;
+
+/// A small page is read and written on the thread of all loops if the last one had at most so many series, and it has at
+/// most so many others. Together they take about a millisecond.
+const USUAL_SERIES: usize = 2_000;
+const USUAL_NEW_SERIES: usize = 200;
 
 /// Bytes of a protobuf page for each of its samples, at the least: a bucket with count and bound.
 const PROTOBUF_SAMPLE_BYTES: usize = 13;
@@ -61,6 +69,17 @@ pub(crate) struct LimitReport {
 pub(crate) struct TypedPage {
     pub(crate) body: Body,
     pub(crate) format: PageFormat,
+}
+
+/// A page that was read but not written, or why there is none.
+#[derive(Debug)]
+pub(crate) struct PageRead {
+    row: Row,
+    result: Result<(), ScrapeError>,
+    /// What is reserved for writing it.
+    room: Option<Reservation>,
+    /// What the series about the size says.
+    body_size: f64,
 }
 
 /// What became of a scrape.
@@ -118,14 +137,25 @@ pub(crate) struct Ingest {
     rules: Arc<SampleRules>,
     cache: ScrapeCache,
     group: Option<GroupRef>,
-    /// Number of the present scrape.
-    scrape: u64,
-    /// The series that get a marker when they are gone.
-    live: Vec<EntryId>,
+    /// Whether there was a scrape.
+    has_begun: bool,
     report: Vec<ReportSeries>,
     limit_report: Option<LimitReport>,
     /// What a large page left in the cache.
     kept: Option<Reservation>,
+    pulled: PulledLabels,
+}
+
+/// Scheduled scrapes after the last pull for which the labels of a target are kept.
+const KEEP_PULLED: u32 = 8;
+
+/// The labels of a target's entries, while it is pulled: reading them out of the texts takes longer than the rest of
+/// a pull.
+#[derive(Debug, Default)]
+struct PulledLabels {
+    by_entry: Vec<Option<Labels>>,
+    /// Scheduled scrapes since the last pull.
+    unused: u32,
 }
 
 impl Ingest {
@@ -137,55 +167,82 @@ impl Ingest {
         };
         let count = if limit_report.is_some() { REPORT_NAMES.len() } else { USUAL_REPORTS };
         let report = REPORT_NAMES.iter().take(count).map(report).collect();
-        let (cache, live) = (ScrapeCache::default(), Vec::new());
-        Self { rules, cache, group: None, scrape: 0, live, report, limit_report, kept: None }
+        let cache = ScrapeCache::default();
+        Self {
+            rules,
+            cache,
+            group: None,
+            has_begun: false,
+            report,
+            limit_report,
+            kept: None,
+            pulled: PulledLabels::default(),
+        }
+    }
+
+    /// Reads a page of little size whose series are known; none if it is another.
+    pub(crate) fn read_usual(&self, page: &TypedPage) -> Option<PageRead> {
+        let bytes = &page.body.bytes;
+        if bytes.len() > SMALL_PAGE_BYTES || !(1..=USUAL_SERIES).contains(&self.cache.len()) {
+            return None;
+        }
+        let (row, result) = read_known_page(bytes, page.format, &self.rules, &self.cache, USUAL_NEW_SERIES)?;
+        Some(PageRead { row, result, room: None, body_size: bytes.len() as f64 })
+    }
+
+    /// Reads any page.
+    pub(crate) fn read(&self, page: Result<TypedPage, ScrapeError>) -> PageRead {
+        let body_size = match &page {
+            Ok(page) => page.body.bytes.len() as f64,
+            Err(ScrapeError::BodySize(_)) => -1.0,
+            Err(_) => 0.0,
+        };
+        match page.and_then(|page| Ok((self.room_for(&page)?, page))) {
+            Ok((room, page)) => {
+                let (row, result) = read_page(&page.body.bytes, page.format, &self.rules, &self.cache);
+                PageRead { row, result, room: Some(room), body_size }
+            }
+            Err(error) => PageRead { row: Row::default(), result: Err(error), room: None, body_size },
+        }
     }
 
     /// Writes one scrape: its samples and markers, or after a failure only markers, and its report.
     pub(crate) fn scrape(
         &mut self,
         storage: &dyn Appendable,
-        page: Result<TypedPage, ScrapeError>,
+        page: PageRead,
         at: Timestamp,
         started: Instant,
     ) -> ScrapeReport {
-        self.scrape += 1;
-        let mut appender = storage.appender();
-        let body_size = match &page {
-            Ok(page) => page.body.bytes.len() as f64,
-            Err(ScrapeError::BodySize(_)) => -1.0,
-            Err(_) => 0.0,
-        };
-        let page = page.and_then(|page| Ok((self.room_for(&page)?, page)));
-        let (row, mut result) = match &page {
-            Ok((_room, page)) => read_page(&page.body.bytes, page.format, &self.rules, &self.cache),
-            Err(_) => (Row::default(), Ok(())),
-        };
-        let mut room = None;
-        match page {
-            Ok((reserved, _page)) => room = Some(reserved),
-            Err(error) => result = Err(error),
+        self.has_begun = true;
+        self.pulled.unused += 1;
+        if self.pulled.unused > KEEP_PULLED {
+            self.pulled = PulledLabels::default();
         }
+        let mut appender = storage.appender();
+        let PageRead { row, mut result, room, body_size } = page;
         let (scraped, kept) = (row.scraped, row.kept);
         let mut batch = Batch::default();
+        let known = self.cache.len();
         if result.is_ok()
             && let Err(error) = self.append_row(appender.as_mut(), row, at, &mut batch)
         {
             result = Err(ScrapeError::Append(error));
+            self.cache.truncate(known);
             batch = Batch::default();
             drop(appender);
             appender = storage.appender();
         }
         if result.is_err() {
-            batch.markers = std::mem::take(&mut self.live);
+            batch.markers = self.end_all();
             result = self.append_markers(appender.as_mut(), at, &mut batch).and(result);
         }
         if matches!(result, Err(ScrapeError::Memory(_))) {
             // What made the memory scarce must not outlive it. All series have ended; the next page that fits is
             // parsed in full.
-            (self.cache, self.kept) = (ScrapeCache::default(), None);
+            (self.cache, self.kept, self.pulled) = (ScrapeCache::default(), None, PulledLabels::default());
         } else if let Some(mut room) = room.filter(|room| room.bytes() > 0) {
-            room.resize_anyway(self.cache.len().saturating_mul(KEPT_LINE_BYTES));
+            room.resize_anyway(self.cache.byte_len());
             self.kept = Some(room);
         } else if result.is_ok() {
             self.kept = None;
@@ -215,8 +272,8 @@ impl Ingest {
         };
         let known = self.cache.len();
         let new = lines.saturating_sub(known);
-        // What is kept already counts until it is counted anew.
-        let kept = lines.max(known).saturating_mul(KEPT_LINE_BYTES);
+        // The texts of the series are no longer than the page. What is kept already counts until it is counted anew.
+        let kept = lines.saturating_mul(KEPT_LINE_BYTES).saturating_add(bytes.len());
         let kept = kept.saturating_sub(self.kept.as_ref().map_or(0, Reservation::bytes));
         let passing = lines.saturating_mul(LINE_BYTES).saturating_add(new.saturating_mul(NEW_LINE_BYTES));
         pool.reserve(passing.saturating_add(kept)).map_err(ScrapeError::Memory)
@@ -224,11 +281,11 @@ impl Ingest {
 
     /// Ends all series of a target that is gone.
     pub(crate) fn end(&mut self, storage: &dyn Appendable, at: Timestamp) -> Result<(), ScrapeError> {
-        if self.scrape == 0 {
+        if !self.has_begun {
             return Ok(());
         }
         let mut appender = storage.appender();
-        let mut batch = Batch { markers: std::mem::take(&mut self.live), ..Batch::default() };
+        let mut batch = Batch { markers: self.end_all(), ..Batch::default() };
         self.append_markers(appender.as_mut(), at, &mut batch)?;
         let written = self.append_report(appender.as_mut(), at, &[STALE_NAN; REPORT_NAMES.len()]);
         written.and_then(|()| self.commit(appender, &mut batch)).map_err(ScrapeError::Append)
@@ -236,7 +293,12 @@ impl Ingest {
 
     /// Reads a page into a row beside the storage. Series that the last scrape had and this page has not
     /// are in it as ended.
-    pub(crate) fn pull(&self, page: &TypedPage, at: Timestamp) -> Result<PulledRow, ScrapeError> {
+    pub(crate) fn pull(&mut self, page: &TypedPage, at: Timestamp) -> Result<PulledRow, ScrapeError> {
+        if self.pulled.by_entry.len() != self.cache.len() {
+            self.pulled.by_entry = self.cache.entries().map(|(id, _)| self.labels_of(id)).collect();
+        }
+        self.pulled.unused = 0;
+        let labels_of = |id: EntryId| self.pulled.by_entry.get(id as usize).cloned().flatten();
         let (row, result) = read_page(&page.body.bytes, page.format, &self.rules, &self.cache);
         result?;
         let mut present: HashSet<EntryId> = HashSet::with_capacity(row.samples.len());
@@ -245,7 +307,7 @@ impl Ingest {
             let labels = match sample.source {
                 Source::Known(id) => {
                     present.insert(id);
-                    self.cache.get(id).and_then(|entry| entry.labels.clone())
+                    labels_of(id)
                 }
                 Source::New(series) => series.labels,
             };
@@ -254,12 +316,9 @@ impl Ingest {
                 samples.push(PulledSample { labels, at: sample.at.unwrap_or(at), value });
             }
         }
-        let gone = self.live.iter().filter(|id| !present.contains(id)).filter_map(|id| self.cache.get(*id));
-        samples.extend(gone.filter_map(|entry| entry.labels.clone()).map(|labels| PulledSample {
-            labels,
-            at,
-            value: STALE_NAN,
-        }));
+        let live = self.cache.entries().filter(|(_, entry)| entry.is(Mark::Live));
+        let gone = live.filter(|(id, _)| !present.contains(id)).filter_map(|(id, _)| labels_of(id));
+        samples.extend(gone.map(|labels| PulledSample { labels, at, value: STALE_NAN }));
         // Of two samples with the same labels the first counts, as in a scrape; a marker is always last.
         samples.sort_by(|a, b| a.labels.cmp(&b.labels));
         samples.dedup_by(|later, first| later.labels == first.labels);
@@ -275,18 +334,24 @@ impl Ingest {
     ) -> Result<(), AppendError> {
         let group = *self.group.get_or_insert_with(|| appender.create_group());
         let mut order = Vec::with_capacity(row.samples.len());
-        let mut live = Vec::with_capacity(self.live.len());
+        self.cache.begin();
         for RowSample { source, at: own, value, exemplars } in row.samples {
-            let (id, metadata) = match source {
-                Source::Known(id) => (id, None),
-                Source::New(new) => (self.cache.insert(&new.text, new.declared_type, new.labels), new.metadata),
+            let (id, labels, metadata) = match source {
+                Source::Known(id) => (id, None, None),
+                Source::New(new) => {
+                    let (labels, metadata) = (new.labels.clone(), new.metadata.clone());
+                    let Some(id) = self.entry_of(&new) else { continue };
+                    (id, labels, metadata)
+                }
             };
             order.push(id);
             let Some(entry) = self.cache.get_mut(id) else { continue };
-            let is_new = entry.seen == 0;
-            let is_second = entry.seen == self.scrape && own.is_none();
-            entry.seen = self.scrape;
-            let Some(labels) = &entry.labels else { continue };
+            let is_second = entry.is(Mark::Seen) && own.is_none();
+            entry.set(Mark::Seen);
+            let (is_kept, is_new, mut series) = (entry.is(Mark::Kept), entry.is(Mark::New), entry.series);
+            if !is_kept {
+                continue;
+            }
             if is_second {
                 batch.refused.duplicate += 1;
                 continue;
@@ -295,42 +360,71 @@ impl Ingest {
                 batch.refused.out_of_bounds += 1;
                 continue;
             }
+            let name = || labels.or_else(|| self.labels_of(id)).unwrap_or_default();
             let at_own = own.unwrap_or(at);
-            match append_to(appender, group, &mut entry.series, labels, (at_own, value), metadata.as_deref()) {
+            match append_to(appender, group, &mut series, name, (at_own, value), metadata.as_deref()) {
                 Ok(()) => batch.added += u64::from(is_new),
                 Err(error) => batch.refused.count(error)?,
             }
-            if let Some(series) = entry.series {
+            if let Some(series) = series {
                 for exemplar in exemplars {
                     append_exemplar(appender, series, exemplar, at)?;
                 }
             }
-            if (own.is_none() || self.rules.track_timestamps) && entry.series.is_some() && entry.tracked != self.scrape
-            {
-                entry.tracked = self.scrape;
-                live.push(id);
+            let Some(entry) = self.cache.get_mut(id) else { continue };
+            entry.series = series;
+            if (own.is_none() || self.rules.track_timestamps) && series.is_some() {
+                entry.set(Mark::Tracked);
             }
         }
-        let before = std::mem::replace(&mut self.live, live);
-        batch.markers = self.gone(before);
+        batch.markers = self.gone();
         // The batch itself is fine when a marker cannot be written.
         if self.append_markers(appender, at, batch).is_err() {
             return Err(AppendError::Closed);
         }
-        self.cache.finish(self.scrape, order);
+        if self.cache.finish(&order) {
+            self.pulled = PulledLabels::default();
+        }
         Ok(())
     }
 
+    /// The entry of a series that was parsed in full: the one with the same text, if it has the same labels.
+    fn entry_of(&mut self, new: &NewSeries) -> Option<EntryId> {
+        let known = self
+            .cache
+            .id_of(&new.text)
+            .filter(|id| self.cache.has_type(*id, new.declared_type) || self.labels_of(*id) == new.labels);
+        if let Some(id) = known {
+            self.cache.set_type(id, new.declared_type);
+            return Some(id);
+        }
+        self.cache.insert(&new.text, new.declared_type, new.labels.is_some())
+    }
+
+    /// The labels of an entry as they are stored: what they were when its text was new.
+    fn labels_of(&self, id: EntryId) -> Option<Labels> {
+        self.cache.get(id).filter(|entry| entry.is(Mark::Kept))?;
+        self.rules.labels(&self.cache.line(id)).ok().flatten()
+    }
+
     /// Of the series that were live before, those that no text of the present page continues.
-    fn gone(&self, before: Vec<EntryId>) -> Vec<EntryId> {
-        let is_gone = |id: &EntryId| self.cache.get(*id).is_some_and(|entry| entry.tracked != self.scrape);
-        let mut gone: Vec<EntryId> = before.into_iter().filter(is_gone).collect();
+    fn gone(&self) -> Vec<EntryId> {
+        let is_gone = |(id, entry): (EntryId, &Entry)| (entry.is(Mark::Live) && !entry.is(Mark::Tracked)).then_some(id);
+        let mut gone: Vec<EntryId> = self.cache.entries().filter_map(is_gone).collect();
         if !gone.is_empty() {
             let series = |id: &EntryId| self.cache.get(*id).and_then(|entry| entry.series);
-            let live: HashSet<SeriesRef> = self.live.iter().filter_map(series).collect();
+            let tracked = self.cache.entries().filter(|(_, entry)| entry.is(Mark::Tracked));
+            let live: HashSet<SeriesRef> = tracked.filter_map(|(_, entry)| entry.series).collect();
             gone.retain(|id| series(id).is_some_and(|series| !live.contains(&series)));
         }
         gone
+    }
+
+    /// The series that are live, which end now.
+    fn end_all(&mut self) -> Vec<EntryId> {
+        let live = self.cache.entries().filter(|(_, entry)| entry.is(Mark::Live)).map(|(id, _)| id).collect();
+        self.cache.end_all();
+        live
     }
 
     /// Writes markers for the batch's gone series. A refused marker is expected where the same series was
@@ -357,8 +451,15 @@ impl Ingest {
         let group = *self.group.get_or_insert_with(|| appender.create_group());
         for (report, value) in self.report.iter_mut().zip(values) {
             let mut ignored = Refused::default();
-            append_to(appender, group, &mut report.series, &report.labels, (at, RowValue::Float(*value)), None)
-                .or_else(|error| ignored.count(error))?;
+            append_to(
+                appender,
+                group,
+                &mut report.series,
+                || report.labels.clone(),
+                (at, RowValue::Float(*value)),
+                None,
+            )
+            .or_else(|error| ignored.count(error))?;
         }
         Ok(())
     }
@@ -400,7 +501,7 @@ fn append_to(
     appender: &mut dyn Appender,
     group: GroupRef,
     series: &mut Option<SeriesRef>,
-    labels: &Labels,
+    labels: impl FnOnce() -> Labels,
     (at, value): (Timestamp, RowValue),
     metadata: Option<&Metadata>,
 ) -> Result<(), AppendError> {
@@ -411,7 +512,7 @@ fn append_to(
         }
     }
     *series = None;
-    let created = appender.series(Some(group), labels)?;
+    let created = appender.series(Some(group), &labels())?;
     *series = Some(created);
     if let Some(metadata) = metadata {
         appender.metadata(created, metadata);

@@ -43,7 +43,7 @@ pub use config::{
 };
 pub use decode::{JobConfig, NativeDefaults, ScrapeDefaults, scrape_config, scrape_defaults};
 pub use error::{ScrapeError, describe};
-pub use manager::{Job, MAX_PAGES_BYTES, ManagerError, ScrapeHandle, ScrapeManager, ScrapeOptions};
+pub use manager::{Job, MAX_PAGES_BYTES, ManagerError, ScrapeHandle, ScrapeManager, ScrapeOptions, ScrapeRuntimes};
 pub use native::NativeHistograms;
 pub use overlay::FreshOverlay;
 pub use protocol::{NameEscaping, NameValidation, ScrapeProtocol};

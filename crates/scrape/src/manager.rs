@@ -17,6 +17,7 @@ use discovery::Discoverer;
 use futures_util::future::join_all;
 use http_client::ClientOptions;
 use storage::{Appendable, MemoryPool};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -56,6 +57,18 @@ pub struct ScrapeOptions {
     pub offset_seed: u64,
     /// Where the memory of large pages is reserved, [`MAX_PAGES_BYTES`] of it at most.
     pub memory: MemoryPool,
+    /// Where the loops of the targets run. None: where the manager runs.
+    pub runtimes: Option<ScrapeRuntimes>,
+}
+
+/// Two runtimes, each of one thread that may wait. A large page costs long steps (64 MiB are put together and given back
+/// in 10 ms and more), and those must not delay the loops.
+#[derive(Clone, Debug)]
+pub struct ScrapeRuntimes {
+    /// Where the loops run, which read and write usual pages themselves.
+    pub loops: Handle,
+    /// Where large pages are read.
+    pub large_pages: Handle,
 }
 
 /// Bytes that pages may hold together, beyond the allowance that each target has: four of the largest.
@@ -85,9 +98,12 @@ pub(crate) struct Shared {
     pub(crate) pull_permits: Semaphore,
     /// For reading large pages: half of the processors.
     pub(crate) large_page_permits: Arc<Semaphore>,
+    /// For the pace at which they come: all processors.
+    pub(crate) large_page_pace: Arc<Semaphore>,
     /// Where memory for pages is reserved.
     pub(crate) pages: MemoryPool,
     pub(crate) targets: Targets,
+    pub(crate) runtimes: Option<ScrapeRuntimes>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -278,8 +294,10 @@ impl ScrapeManager {
             metrics: Metrics::register(registry)?,
             pull_permits: Semaphore::new(MAX_CONCURRENT_PULLS),
             large_page_permits: Arc::new(Semaphore::new((processors / 2).max(1))),
+            large_page_pace: Arc::new(Semaphore::new(processors)),
             pages: options.memory.child("pages of targets", MAX_PAGES_BYTES),
             targets: Targets::default(),
+            runtimes: options.runtimes,
         });
         let handle = ScrapeHandle { shared, jobs: sender };
         Ok(Self { handle, jobs, pools: BTreeMap::new(), tasks: JoinSet::new(), generation: 0 })

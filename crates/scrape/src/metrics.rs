@@ -142,9 +142,9 @@ impl Metrics {
         self.pulls.with([outcome]).inc();
     }
 
-    /// Notes the time between two scrapes of a target.
-    pub(crate) fn interval(&self, interval: Duration, actual: Duration) {
-        self.interval_length.with([&format_duration(interval)]).observe_duration(actual);
+    /// Where the time between two scrapes of targets with this interval is noted.
+    pub(crate) fn interval(&self, interval: Duration) -> Summary {
+        self.interval_length.with([&format_duration(interval)])
     }
 
     /// Ends the series of a job.

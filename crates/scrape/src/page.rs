@@ -1,7 +1,8 @@
 //! A page read into a row: every line parsed or predicted, relabelled and checked, nothing stored yet.
 //!
 //! - [`SampleRules`]: what is done to the samples of one target.
-//! - [`read_page`]: a page into a [`Row`], reading the cache but not changing it.
+//! - [`read_page`]: a page into a [`Row`], reading the cache but not changing it; [`read_known_page`]: one that brings
+//!   little that is new.
 //!
 //! Rule: a page is all or nothing, and what it makes us hold is bounded before it is held.
 
@@ -14,7 +15,7 @@ use datamodel::exposition::{
 use datamodel::relabel::{self, RelabelRule, Verdict};
 use datamodel::{Histogram, Labels, LabelsBuilder, METRIC_NAME, Metadata, MetricType, Timestamp};
 
-use crate::cache::{Cursor, EntryId, ScrapeCache};
+use crate::cache::{Cursor, EntryId, Mark, ScrapeCache};
 use crate::config::ScrapeLimits;
 use crate::error::ScrapeError;
 use crate::native::NativeHistograms;
@@ -95,6 +96,26 @@ pub(crate) struct Row {
     pub(crate) kept: usize,
 }
 
+/// Why a page is not read to its end.
+#[derive(Debug)]
+enum Stop {
+    Broken(ScrapeError),
+    /// More of it is new than may be.
+    TooNew,
+}
+
+impl From<ScrapeError> for Stop {
+    fn from(error: ScrapeError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<PageError> for Stop {
+    fn from(error: PageError) -> Self {
+        Self::Broken(ScrapeError::Protobuf(error))
+    }
+}
+
 /// Reads a page; what could be counted before an error is in the counts beside it.
 pub(crate) fn read_page(
     page: &[u8],
@@ -102,13 +123,30 @@ pub(crate) fn read_page(
     rules: &SampleRules,
     cache: &ScrapeCache,
 ) -> (Row, Result<(), ScrapeError>) {
-    let mut reader = Reader { rules, cache, cursor: Cursor::default(), family: Family::default(), row: Row::default() };
+    // Without a bound none is exceeded.
+    read_known_page(page, format, rules, cache, usize::MAX).unwrap_or_else(|| (Row::default(), Ok(())))
+}
+
+/// Reads a page of which at most so many lines are unknown to the cache; those take some ten times as long.
+pub(crate) fn read_known_page(
+    page: &[u8],
+    format: PageFormat,
+    rules: &SampleRules,
+    cache: &ScrapeCache,
+    most_new: usize,
+) -> Option<(Row, Result<(), ScrapeError>)> {
+    let (cursor, family, row) = (Cursor::default(), Family::default(), Row::default());
+    let mut reader = Reader { rules, cache, cursor, family, row, left_new: most_new };
     let read = match format {
         PageFormat::Text(format) => reader.read(Parser::new(page, format)),
         PageFormat::Protobuf => read_protobuf(page, rules.native.form, &mut reader),
     };
-    let result = read.and_then(|()| reader.within_limit());
-    (reader.row, result)
+    let result = match read {
+        Ok(()) => reader.within_limit(),
+        Err(Stop::Broken(error)) => Err(error),
+        Err(Stop::TooNew) => return None,
+    };
+    Some((reader.row, result))
 }
 
 struct Reader<'a> {
@@ -117,6 +155,8 @@ struct Reader<'a> {
     cursor: Cursor,
     family: Family<'a>,
     row: Row,
+    /// Lines that may still be new.
+    left_new: usize,
 }
 
 /// The family whose metadata were read last.
@@ -130,7 +170,7 @@ struct Family<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn read(&mut self, mut parser: Parser<'a>) -> Result<(), ScrapeError> {
+    fn read(&mut self, mut parser: Parser<'a>) -> Result<(), Stop> {
         loop {
             if let Some((text, id)) = self.cache.expected(self.cursor)
                 && let Some(line) = parser.next_if_series(text).map_err(ScrapeError::Parse)?
@@ -173,7 +213,7 @@ impl<'a> Reader<'a> {
         let limit = self.rules.limits.sample_bound();
         self.row.scraped += 1;
         let kept = match &source {
-            Source::Known(id) => self.cache.get(*id).is_some_and(|entry| entry.labels.is_some()),
+            Source::Known(id) => self.cache.get(*id).is_some_and(|entry| entry.is(Mark::Kept)),
             Source::New(series) => series.labels.is_some(),
         };
         self.row.kept += usize::from(kept);
@@ -185,10 +225,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn source(&mut self, line: &SampleLine<'_>) -> Result<Source, ScrapeError> {
+    fn source(&mut self, line: &SampleLine<'_>) -> Result<Source, Stop> {
         if let Some(id) = self.cache.find(&mut self.cursor, line) {
             return Ok(Source::Known(id));
         }
+        self.left_new = self.left_new.checked_sub(1).ok_or(Stop::TooNew)?;
         let labels = self.rules.labels(line)?;
         let metadata = labels.as_ref().and_then(|_| self.family.metadata_of(&line.name()));
         let text = Box::from(line.series);
@@ -205,15 +246,15 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> PageVisitor<'a> for Reader<'a> {
-    type Error = ScrapeError;
+    type Error = Stop;
 
-    fn family(&mut self, family: PageFamily<'a>) -> Result<(), ScrapeError> {
+    fn family(&mut self, family: PageFamily<'a>) -> Result<(), Stop> {
         let PageFamily { name, metric_type, help, unit } = family;
         self.family = Family { name: Cow::Borrowed(name), metric_type, help: Cow::Borrowed(help), unit, shared: None };
         Ok(())
     }
 
-    fn sample(&mut self, sample: PageSample<'_>) -> Result<(), ScrapeError> {
+    fn sample(&mut self, sample: PageSample<'_>) -> Result<(), Stop> {
         let PageSample { line, histogram, exemplars } = sample;
         let is_expected = |(text, id)| text == line.series && self.cache.has_type(id, line.declared_type);
         let source = match self.cache.expected(self.cursor) {
@@ -232,12 +273,6 @@ impl<'a> PageVisitor<'a> for Reader<'a> {
             exemplars.map(|found| RowExemplar { labels: found.labels, value: found.value, at: found.timestamp });
         self.take(source, line.timestamp, value, exemplars.collect());
         Ok(())
-    }
-}
-
-impl From<PageError> for ScrapeError {
-    fn from(error: PageError) -> Self {
-        Self::Protobuf(error)
     }
 }
 
@@ -261,7 +296,7 @@ impl Family<'_> {
 
 impl SampleRules {
     /// The labels of a sample as they are stored; none if relabelling drops it.
-    fn labels(&self, line: &SampleLine<'_>) -> Result<Option<Labels>, ScrapeError> {
+    pub(crate) fn labels(&self, line: &SampleLine<'_>) -> Result<Option<Labels>, ScrapeError> {
         let mut builder = LabelsBuilder::default();
         line.labels_into(&mut builder).map_err(ScrapeError::Parse)?;
         self.add_target_labels(&mut builder);

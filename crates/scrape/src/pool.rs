@@ -14,6 +14,7 @@ use std::time::Duration;
 use datamodel::Labels;
 use discovery::{Discoverer, TargetGroup, Update, Updates};
 use http_client::{ClientOptions, HttpClient};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::CheckedConfig;
 use crate::error::describe;
+use crate::fetch::LargePages;
 use crate::manager::Shared;
 use crate::pull::{MAX_WAITING, PullQueue};
 use crate::scrape_loop::{ScrapeLoop, Signals};
@@ -282,11 +284,17 @@ impl ScrapePool {
     fn start(&mut self, key: TargetKey, spec: TargetSpec, signals: &PoolSignals) {
         let (asks, pulls) = mpsc::channel(MAX_WAITING);
         let state = Arc::new(TargetState::new(Arc::clone(&self.name), spec, asks));
-        let gone = CancellationToken::new();
+        let gone = signals.shutdown.child_token();
         let (job, shared) = (Arc::clone(&self.job), Arc::clone(&self.shared));
-        let scrape_loop = ScrapeLoop::new(Arc::clone(&state), job, shared, PullQueue::new(pulls));
+        let runtime = self.shared.runtimes.as_ref().map_or_else(Handle::current, |own| own.large_pages.clone());
+        let large_pages = LargePages { runtime, pace: Arc::clone(&self.shared.large_page_pace) };
+        let scrape_loop = ScrapeLoop::new(Arc::clone(&state), job, shared, PullQueue::new(pulls), large_pages);
         self.shared.targets.activate(&state.spec.labels);
-        self.loops.spawn(scrape_loop.run(Signals { gone: gone.clone(), shutdown: signals.shutdown.clone() }));
+        let work = scrape_loop.run(Signals { gone: gone.clone(), shutdown: signals.shutdown.clone() });
+        match &self.shared.runtimes {
+            Some(runtimes) => self.loops.spawn_on(work, &runtimes.loops),
+            None => self.loops.spawn(work),
+        };
         self.running.insert(key, RunningTarget { state, gone });
     }
 

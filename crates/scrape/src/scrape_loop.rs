@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use datamodel::Timestamp;
 use datamodel::exposition::PageFormat;
+use datamodel::registry::Summary;
 use datamodel::time::duration_ms;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
@@ -21,7 +22,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, tim
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{ScrapeError, describe};
-use crate::fetch::{Fetcher, PageRequest};
+use crate::fetch::{Fetcher, LargePages, PageRequest};
 use crate::ingest::{Ingest, LimitReport, ScrapeReport, TypedPage};
 use crate::manager::{LARGE_PAGE_BYTES, Shared};
 use crate::page::SampleRules;
@@ -34,22 +35,18 @@ use crate::target::{TargetHealth, TargetState};
 /// of what would be seen in a `rate`, and regular timestamps compress to nothing.
 const MAX_ALIGN_MS: i64 = 2;
 
+/// Places in an interval at which scrapes begin. Targets that share a place are scraped by one wake of the thread, one
+/// after the other with the same code and data at hand, which halves what a scrape costs where some hundred targets
+/// share an interval; 64 places are still close enough to an even load.
+const PLACES: u64 = 64;
+
 /// Why a loop ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Signals {
-    /// The target left its job: its series end.
+    /// The loop is to end. Without a shutdown, the target left its job: its series end.
     pub(crate) gone: CancellationToken,
-    /// The server ends: the target's series do not.
+    /// The server ends, which ends the loop as well: the target's series do not.
     pub(crate) shutdown: CancellationToken,
-}
-
-impl Signals {
-    async fn any(&self) {
-        tokio::select! {
-            () = self.gone.cancelled() => {}
-            () = self.shutdown.cancelled() => {}
-        }
-    }
 }
 
 /// Scrapes one target.
@@ -66,11 +63,19 @@ pub(crate) struct ScrapeLoop {
     /// A time of the schedule, to which scrapes are aligned.
     aligned: Option<Timestamp>,
     last_started: Option<Instant>,
+    /// Where the time between two scrapes is noted.
+    interval: Option<Summary>,
     was_refusing: bool,
 }
 
 impl ScrapeLoop {
-    pub(crate) fn new(state: Arc<TargetState>, job: Arc<JobState>, shared: Arc<Shared>, pulls: PullQueue) -> Self {
+    pub(crate) fn new(
+        state: Arc<TargetState>,
+        job: Arc<JobState>,
+        shared: Arc<Shared>,
+        pulls: PullQueue,
+        large_pages: LargePages,
+    ) -> Self {
         let config = job.config.config();
         let rules = SampleRules {
             target_labels: state.spec.labels.clone(),
@@ -83,12 +88,13 @@ impl ScrapeLoop {
             native: config.native_histograms,
         };
         let request = PageRequest {
+            resolved: PageRequest::resolve(&state.spec.url),
             url: state.spec.url.clone(),
             accept: accept_header(&config.scrape_protocols, job.config.escaping()),
             enable_compression: config.enable_compression,
             body_bound: config.limits.body_bound(),
         };
-        let fetcher = Fetcher::new(Arc::clone(&job.client), shared.pages.clone());
+        let fetcher = Fetcher::new(Arc::clone(&job.client), shared.pages.clone(), large_pages);
         let limit_report = config
             .extra_scrape_metrics
             .then_some(LimitReport { timeout: state.spec.timeout, sample_limit: config.limits.sample_limit });
@@ -103,6 +109,7 @@ impl ScrapeLoop {
             pulls,
             aligned: None,
             last_started: None,
+            interval: None,
             was_refusing: false,
         }
     }
@@ -115,13 +122,12 @@ impl ScrapeLoop {
         loop {
             tokio::select! {
                 biased;
-                () = signals.shutdown.cancelled() => return,
                 () = signals.gone.cancelled() => break,
                 _ = ticker.tick() => self.scheduled(&signals).await,
                 waiting = self.pulls.next() => self.pulled(waiting, &mut ticker, &signals).await,
             }
         }
-        if self.last_started.is_some() {
+        if self.last_started.is_some() && !signals.shutdown.is_cancelled() {
             tokio::select! {
                 biased;
                 () = signals.shutdown.cancelled() => {}
@@ -134,6 +140,7 @@ impl ScrapeLoop {
     fn first_delay(&self) -> Duration {
         let interval_ms = u64::try_from(duration_ms(self.state.spec.interval)).unwrap_or(1).max(1);
         let place = (self.state.spec.hash ^ self.shared.offset_seed) % interval_ms;
+        let place = place - place % (interval_ms / PLACES).max(1);
         let now = self.shared.clock.now().unix_ms().rem_euclid(i64::try_from(interval_ms).unwrap_or(i64::MAX));
         let now = u64::try_from(now).unwrap_or_default();
         Duration::from_millis((place + interval_ms - now) % interval_ms)
@@ -159,24 +166,32 @@ impl ScrapeLoop {
     async fn scheduled(&mut self, signals: &Signals) {
         let started = Instant::now();
         if let Some(last) = self.last_started.replace(started) {
-            self.shared.metrics.interval(self.state.spec.interval, started.duration_since(last));
+            let interval = || self.shared.metrics.interval(self.state.spec.interval);
+            self.interval.get_or_insert_with(interval).observe_duration(started.duration_since(last));
         }
         let at = self.timestamp();
         let page = tokio::select! {
             biased;
-            () = signals.any() => return,
+            () = signals.gone.cancelled() => return,
             page = self.page(self.state.spec.timeout) => page,
         };
         let reserved = page.as_ref().map_or(0, |page| page.body.reserved.bytes());
         let Some(turn) = turn(&self.shared, reserved, signals).await else { return };
         let Some(mut ingest) = self.ingest.take() else { return };
         let storage = Arc::clone(&self.shared.storage);
-        let (ingest, report) = blocking(move || {
-            let report = ingest.scrape(storage.as_ref(), page, at, started);
-            drop(turn);
+        let usual = page.as_ref().ok().and_then(|page| ingest.read_usual(page));
+        let (ingest, report) = if let Some(read) = usual {
+            let report = ingest.scrape(storage.as_ref(), read, at, started);
             (ingest, report)
-        })
-        .await;
+        } else {
+            blocking(move || {
+                let read = ingest.read(page);
+                let report = ingest.scrape(storage.as_ref(), read, at, started);
+                drop(turn);
+                (ingest, report)
+            })
+            .await
+        };
         self.ingest = Some(ingest);
         let outcome = match &report.error {
             None => PullOutcome::Stored,
@@ -250,7 +265,7 @@ impl ScrapeLoop {
         let at = self.shared.clock.now();
         let page = tokio::select! {
             biased;
-            () = signals.any() => return answer(waiting, &PullOutcome::Skipped(PullSkip::Gone)),
+            () = signals.gone.cancelled() => return answer(waiting, &PullOutcome::Skipped(PullSkip::Gone)),
             _ = ticker.tick() => {
                 self.scheduled(signals).await;
                 let outcome = self.pulls.recent(Instant::now());
@@ -281,7 +296,8 @@ impl ScrapeLoop {
     }
 
     async fn pull_row(&mut self, page: TypedPage, at: Timestamp) -> PullOutcome {
-        let Some(ingest) = self.ingest.take() else { return PullOutcome::Skipped(PullSkip::Gone) };
+        let Some(mut ingest) = self.ingest.take() else { return PullOutcome::Skipped(PullSkip::Gone) };
+        // Many targets are pulled at once, and somebody waits for all of them.
         let (ingest, row) = blocking(move || {
             let row = ingest.pull(&page, at);
             (ingest, row)
@@ -323,7 +339,7 @@ async fn turn(shared: &Shared, reserved: usize, signals: &Signals) -> Option<Opt
     }
     tokio::select! {
         biased;
-        () = signals.any() => None,
+        () = signals.gone.cancelled() => None,
         // The semaphore is never closed.
         permit = Arc::clone(&shared.large_page_permits).acquire_owned() => Some(permit.ok()),
     }

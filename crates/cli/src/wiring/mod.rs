@@ -29,7 +29,7 @@ use datamodel::registry::Registry;
 use promql::{Engine, EngineOptions};
 use remote::sender::{DEFAULT_DRAIN_TIMEOUT, RemoteWriteHandle, RemoteWriteOptions, RemoteWriter};
 use rules::{RuleHandle, RuleManager, RuleOptions};
-use scrape::{ScrapeHandle, ScrapeManager, ScrapeOptions};
+use scrape::{ScrapeHandle, ScrapeManager, ScrapeOptions, ScrapeRuntimes};
 use storage::{Appendable, MemoryPool, Queryable};
 use tsdb::{Tsdb, TsdbOptions};
 
@@ -103,6 +103,10 @@ pub async fn wire_engine(
     };
     let engine = Engine::new(EngineOptions { clock: Arc::clone(clock), ..query });
 
+    // They write to the storage, so that they may wait for its disk.
+    let loops = group.add_runtime("scrape loops", Stage::Storage)?;
+    let large_pages = group.add_runtime("large pages", Stage::Storage)?;
+    let scrape = ScrapeOptions { runtimes: Some(ScrapeRuntimes { loops, large_pages }), ..scrape };
     let scrape = ScrapeManager::new(scrape, Arc::clone(&writable), Arc::clone(clock), registry)?;
     let rules = RuleManager::new(rules, engine.clone(), Arc::clone(&readable), writable, Arc::clone(clock), registry)?;
     let (scrape_handle, rules_handle) = (scrape.handle(), rules.handle());

@@ -12,13 +12,14 @@ use datamodel::time::{SystemClock, TimeRange};
 use datamodel::{Labels, MatchOp, Matcher};
 use discovery::{ADDRESS, Discoverer, StaticDiscoverer, TargetGroup};
 use storage::{Appendable, MemoryPool, MemoryStorage, Queryable, Samples, SelectHints};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::config;
 use super::hostile::{Behaviour, HEAD, endless_page, gzip_bomb, page, say, serve};
-use crate::{Job, MAX_PAGES_BYTES, ScrapeConfig, ScrapeManager, ScrapeOptions};
+use crate::{Job, MAX_PAGES_BYTES, ScrapeConfig, ScrapeManager, ScrapeOptions, ScrapeRuntimes};
 
 /// What a run is made of.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,8 @@ struct Plan {
     interval: Duration,
     /// Scrapes of each target.
     rounds: u32,
+    /// As the server has it: loops and large pages on a thread each. Otherwise all run where the manager runs.
+    own_threads: bool,
 }
 
 /// What a run showed.
@@ -51,10 +54,16 @@ impl Run {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_tenth_neither_delays_the_others_nor_takes_their_memory() {
     let plan = if std::env::var_os("CRESCENDO_SOAK").is_some() {
-        Plan { healthy: 900, hostile: 100, interval: Duration::from_secs(1), rounds: 30 }
+        Plan { healthy: 900, hostile: 100, interval: Duration::from_secs(1), rounds: 30, own_threads: true }
     } else {
-        Plan { healthy: 90, hostile: 10, interval: Duration::from_millis(250), rounds: 12 }
+        Plan { healthy: 90, hostile: 10, interval: Duration::from_millis(250), rounds: 12, own_threads: true }
     };
+    for own_threads in [true, false] {
+        compare(Plan { own_threads, ..plan }).await;
+    }
+}
+
+async fn compare(plan: Plan) {
     let alone = run(Plan { hostile: 0, ..plan }).await;
     let beside = run(plan).await;
     println!(
@@ -85,7 +94,10 @@ async fn run(plan: Plan) -> Run {
     let group = TargetGroup { source: "test".into(), labels: Labels::empty(), targets };
     let storage = Arc::new(MemoryStorage::new());
     let memory = MemoryPool::unlimited();
-    let options = ScrapeOptions { memory: memory.clone(), ..ScrapeOptions::default() };
+    let (loops, large_pages) = (RuntimeThread::start(), RuntimeThread::start());
+    let own = ScrapeRuntimes { loops: loops.handle.clone(), large_pages: large_pages.handle.clone() };
+    let runtimes = plan.own_threads.then_some(own);
+    let options = ScrapeOptions { memory: memory.clone(), runtimes, ..ScrapeOptions::default() };
     let appendable: Arc<dyn Appendable> = Arc::<MemoryStorage>::clone(&storage);
     let manager = ScrapeManager::new(options, appendable, Arc::new(SystemClock), &Registry::new()).unwrap();
     let handle = manager.handle();
@@ -174,6 +186,30 @@ impl Servers {
 }
 
 impl Drop for Servers {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+/// A runtime of one thread, until it is dropped.
+struct RuntimeThread {
+    handle: Handle,
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl RuntimeThread {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (handle, stop) = (runtime.handle().clone(), CancellationToken::new());
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || runtime.block_on(stopped.cancelled()));
+        Self { handle, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for RuntimeThread {
     fn drop(&mut self) {
         self.stop.cancel();
         self.thread.take().map(std::thread::JoinHandle::join);

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use datamodel::relabel::{RelabelAction, RelabelConfig};
 use datamodel::time::TimeRange;
 use datamodel::{MatchOp, Matcher};
@@ -244,6 +246,23 @@ async fn redirects_are_followed_or_refused_by_name() {
     world.scraped("a").await;
     let error = "redirect is not followed: `follow_redirects` is false: `/other`";
     assert_eq!(world.status("a").last_error, error);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_page_comes_at_its_pace_and_a_small_one_at_once() {
+    let comments = |bytes: usize| "# nothing that is kept\n".repeat(bytes / 23);
+    let (large, small) = (comments(4 << 20) + "m 1\n", comments(60 << 10) + "m 1\n");
+    let world = World::start(config(), &[("large", &large), ("small", &small)]).await;
+    world.pass(INTERVAL + INTERVAL / 2).await;
+    let took = |host: &str| {
+        let status = world.status(host);
+        assert_eq!((status.last_error.as_str(), status.last_samples), ("", 1), "{host}");
+        status.last_scrape_duration
+    };
+    // 31 times 128 KiB behind the first 64; a timer counts whole milliseconds.
+    let expected = Duration::from_millis(30)..Duration::from_millis(100);
+    assert!(expected.contains(&took("large")), "{:?}", took("large"));
+    assert!(took("small") < Duration::from_millis(1), "{:?}", took("small"));
 }
 
 /// Scrapes a page once, and compares all series whose names begin with `m`.

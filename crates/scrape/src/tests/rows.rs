@@ -56,7 +56,10 @@ proptest! {
                 Some(_) => Ok(TypedPage { body: body(text.into_bytes()), format: TEXT }),
                 None => Err(ScrapeError::Timeout(std::time::Duration::from_secs(1))),
             };
-            ingest.scrape(&storage, page, Timestamp::from_unix_ms(second * 1000), Instant::now());
+            // Where a page is read makes no difference to what becomes of it.
+            let usual = page.as_ref().ok().and_then(|page| ingest.read_usual(page));
+            let read = usual.unwrap_or_else(|| ingest.read(page));
+            ingest.scrape(&storage, read, Timestamp::from_unix_ms(second * 1000), Instant::now());
         }
         let expected: Vec<String> =
             expected.iter().map(|(number, samples)| format!("m{{a=\"{number}\", b=\"x\"}}{samples}")).collect();
@@ -68,7 +71,8 @@ proptest! {
         let storage = MemoryStorage::new();
         let mut ingest = Ingest::new(Arc::new(rules()), None);
         let page = TypedPage { body: body(bytes), format: PageFormat::Text(Format::OpenMetrics100) };
-        let report = ingest.scrape(&storage, Ok(page), Timestamp::from_unix_ms(1000), Instant::now());
+        let page = ingest.read(Ok(page));
+        let report = ingest.scrape(&storage, page, Timestamp::from_unix_ms(1000), Instant::now());
         prop_assert!(report.error.is_some(), "no `# EOF`");
         prop_assert_eq!(storage.series_count(), 5);
     }
@@ -119,16 +123,42 @@ fn native_histogram_is_stored_and_ends_by_a_marker() {
     let at = |second| Timestamp::from_unix_ms(second * 1000);
     for second in 1..=2_i64 {
         let page = native_page(second.unsigned_abs() * 10);
-        let report = ingest.scrape(&storage, Ok(page), at(second), Instant::now());
+        let page = ingest.read(Ok(page));
+        let report = ingest.scrape(&storage, page, at(second), Instant::now());
         assert!(report.error.is_none() && report.scraped == 1, "{report:?}");
     }
     let pulled = ingest.pull(&native_page(30), at(3)).unwrap();
     assert!(pulled.samples.is_empty(), "the stored one stays in sight: {pulled:?}");
     let empty = TypedPage { body: body(Vec::new()), format: PageFormat::Protobuf };
-    assert!(ingest.scrape(&storage, Ok(empty), at(4), Instant::now()).error.is_none());
+    let empty = ingest.read(Ok(empty));
+    assert!(ingest.scrape(&storage, empty, at(4), Instant::now()).error.is_none());
 
     let bucket = |observations| format!("(1,2]:{observations}");
     let [line] = &show(&storage, "latency", 0)[..] else { panic!("one series") };
     assert!(line.contains(&bucket(10)) && line.contains(&bucket(20)), "{line}");
     assert!(!line.contains(&bucket(30)) && line.ends_with("@2 stale@4"), "{line}");
+}
+
+#[test]
+fn page_is_usual_when_it_is_small_and_mostly_known() {
+    let storage = MemoryStorage::new();
+    let mut ingest = Ingest::new(Arc::new(rules()), None);
+    let page = |numbers: std::ops::Range<usize>, padding: usize| {
+        let mut text: String = numbers.map(|number| format!("m{{n=\"{number}\"}} 1\n")).collect();
+        text.push_str(&"\n".repeat(padding));
+        TypedPage { body: body(text.into_bytes()), format: TEXT }
+    };
+    let scrape = |ingest: &mut Ingest, page: TypedPage, second: i64| {
+        let read = ingest.read(Ok(page));
+        assert!(ingest.scrape(&storage, read, Timestamp::from_unix_ms(second * 1000), Instant::now()).error.is_none());
+    };
+    assert!(ingest.read_usual(&page(0..1, 0)).is_none(), "all of the first one is new");
+    scrape(&mut ingest, page(0..1_000, 0), 1);
+    assert!(ingest.read_usual(&page(0..1_000, 0)).is_some());
+    assert!(ingest.read_usual(&page(0..1_000, 64 * 1024)).is_none(), "large");
+    assert!(ingest.read_usual(&page(0..1_200, 0)).is_some());
+    assert!(ingest.read_usual(&page(0..1_201, 0)).is_none(), "more is new");
+    assert!(ingest.read_usual(&page(5_000..6_000, 0)).is_none(), "all names changed");
+    scrape(&mut ingest, page(0..2_001, 0), 2);
+    assert!(ingest.read_usual(&page(0..1, 0)).is_none(), "so many series may end at once");
 }

@@ -45,6 +45,20 @@ async fn targets_are_spread_over_the_interval_by_their_hash() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn targets_share_the_places_of_an_interval() {
+    let hosts: Vec<String> = (0..200).map(|number| format!("host{number}")).collect();
+    let targets: Vec<(&str, &str)> = hosts.iter().map(|host| (host.as_str(), "m 1\n")).collect();
+    let world = World::start(config(), &targets).await;
+    world.pass(INTERVAL + Duration::from_secs(1)).await;
+    let mut places: Vec<i64> =
+        hosts.iter().map(|host| world.status(host).last_scrape.unwrap().unix_ms() % 10_000).collect();
+    places.sort_unstable();
+    // Clocks count whole milliseconds: one place may be seen as two neighbours.
+    let apart = 1 + places.windows(2).filter(|pair| pair[1] - pair[0] > 1).count();
+    assert!((30..=64).contains(&apart), "{apart}: {places:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn series_that_disappears_ends_with_a_marker() {
     let world = World::start(config(), &[("a", "m{x=\"1\"} 1\nm{x=\"2\"} 2\n")]).await;
     let from = world.scraped("a").await;
