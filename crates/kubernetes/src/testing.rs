@@ -43,6 +43,8 @@ struct State {
     /// Collections of kinds that are not there.
     withdrawn: BTreeSet<String>,
     faults: VecDeque<(String, Fault)>,
+    /// What is answered at paths that are no collections: a metric, a scale.
+    answers: BTreeMap<String, (u16, Value)>,
     on_create: Option<OnCreate>,
     /// Grows with each order to close the watches.
     closings: u64,
@@ -194,6 +196,11 @@ impl FakeCluster {
     /// The next request whose path with its query contains this goes wrong.
     pub fn fail_next(&self, containing: &str, fault: Fault) {
         self.state().faults.push_back((containing.to_owned(), fault));
+    }
+
+    /// Answers at a path (without parameters) by this from now on.
+    pub fn answer(&self, path: &str, code: u16, body: Value) {
+        self.state().answers.insert(path.to_owned(), (code, body));
     }
 
     /// Answers what is created by this.
@@ -360,6 +367,11 @@ impl Conversation {
             }
             Some(Fault::Body(body)) => return self.respond(200, &body).await,
             None => {}
+        }
+        let path = asked.target.split('?').next().unwrap_or_default();
+        let fixed = lock(&self.state).answers.get(path).cloned();
+        if let Some((code, body)) = fixed {
+            return self.respond(code, body.to_string().as_bytes()).await;
         }
         let is_withdrawn = lock(&self.state).withdrawn.contains(&asked.collection);
         if is_withdrawn {

@@ -166,6 +166,32 @@ struct AccessStatus {
     evaluation_error: String,
 }
 
+impl AccessStatus {
+    /// Why not, in the cluster's words where it has some: its RBAC gives none for what no role allows.
+    fn refusal(self, user: &User, attributes: &Attributes) -> String {
+        let given = [self.reason, self.evaluation_error].into_iter().find(|reason| !reason.trim().is_empty());
+        given.unwrap_or_else(|| no_role(user, attributes))
+    }
+}
+
+/// What a refusal without reason means, and what to do about it.
+fn no_role(user: &User, attributes: &Attributes) -> String {
+    let name = &user.name;
+    match attributes {
+        Attributes::Resource { verb, group, namespace, resource, subresource, .. } => {
+            let resource = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
+            let place = if namespace.is_empty() { String::new() } else { format!(" in namespace `{namespace}`") };
+            format!(
+                "no role lets user `{name}` do it{place}: bind one with verb `{verb}`, API group `{group}`, \
+                 resource `{resource}`"
+            )
+        }
+        Attributes::NonResource { path } => {
+            format!("no role lets user `{name}` do it: bind a ClusterRole with verb `get`, non-resource URL `{path}`")
+        }
+    }
+}
+
 /// What is asked, in the form of the API.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -204,10 +230,8 @@ impl AccessReviews {
         let AccessReview { status } = review(&self.client, path, &body).await?;
         let (decision, lifetime) = if status.allowed && !status.denied {
             (Decision::Allow, self.times.allowed)
-        } else if status.reason.is_empty() {
-            (Decision::Deny(status.evaluation_error), self.times.denied)
         } else {
-            (Decision::Deny(status.reason), self.times.denied)
+            (Decision::Deny(status.refusal(user, attributes)), self.times.denied)
         };
         self.known.put(key, decision.clone(), now, lifetime);
         Ok(decision)

@@ -7,6 +7,8 @@ use std::time::Duration;
 use http_client::ClientError;
 use serde::Deserialize;
 
+use super::meta::or_default;
+
 /// Characters of a server's message that are kept.
 const MAX_MESSAGE_CHARS: usize = 500;
 
@@ -31,6 +33,8 @@ pub enum ApiError {
         reason: String,
         /// What it says.
         message: String,
+        /// The last of its causes with a reason; our own metrics API names the stage there that failed.
+        cause: Option<Box<StatusCause>>,
     },
     /// The answer is not what it should be.
     #[error("answer that cannot be read: {0}")]
@@ -40,6 +44,16 @@ pub enum ApiError {
     TooMany(usize),
 }
 
+/// One of the causes that a server names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct StatusCause {
+    /// In one word.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
 /// What the server says instead of an object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -47,6 +61,15 @@ pub(super) struct Status {
     code: u16,
     reason: String,
     message: String,
+    #[serde(deserialize_with = "or_default")]
+    details: Details,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    #[serde(deserialize_with = "or_default")]
+    causes: Vec<StatusCause>,
 }
 
 impl ApiError {
@@ -55,7 +78,7 @@ impl ApiError {
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
         let text = || String::from_utf8_lossy(body.get(..MAX_MESSAGE_CHARS).unwrap_or(body)).into_owned();
         let message = if status.message.is_empty() { text() } else { status.message };
-        Self::of_status(Status { code, reason: status.reason, message })
+        Self::of_status(Status { code, message, ..status })
     }
 
     /// The error that a `Status` object is.
@@ -63,10 +86,15 @@ impl ApiError {
         let known = http::StatusCode::from_u16(status.code).ok().and_then(|code| code.canonical_reason());
         let reason = if status.reason.is_empty() { known.unwrap_or("Unknown").to_owned() } else { status.reason };
         let cut = |text: &str| text.chars().take(MAX_MESSAGE_CHARS).collect::<String>();
-        Self::Status { code: status.code, reason: cut(&reason), message: cut(status.message.trim()) }
+        let cause = status.details.causes.into_iter().rev().find(|cause| !cause.reason.is_empty());
+        let cause =
+            cause.map(|cause| Box::new(StatusCause { reason: cut(&cause.reason), message: cut(&cause.message) }));
+        Self::Status { code: status.code, reason: cut(&reason), message: cut(status.message.trim()), cause }
     }
 
-    fn code(&self) -> Option<u16> {
+    /// The status of HTTP, where there is an answer.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
         match self {
             Self::Status { code, .. } => Some(*code),
             _ => None,

@@ -25,7 +25,7 @@ mod tests;
 mod watch;
 
 pub use backoff::Backoff;
-pub use error::ApiError;
+pub use error::{ApiError, StatusCause};
 pub use list::MAX_OBJECTS;
 pub(crate) use meta::or_default;
 pub use meta::{Keyed, MetadataOnly, ObjectKey, ObjectMeta};

@@ -105,6 +105,17 @@ impl Client {
         self.ask(self.request(Method::GET, path, Format::Whole.accept(false), None, Bytes::new())?).await
     }
 
+    /// Reads what is at a path, with parameters.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn get_with<T: DeserializeOwned>(&self, path: &str, parameters: &[(&str, &str)]) -> Result<T, ApiError> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let query = query.extend_pairs(parameters).finish();
+        self.get(&if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }).await
+    }
+
     /// Makes an object, in the collection at a path.
     ///
     /// # Errors

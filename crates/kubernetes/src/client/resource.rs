@@ -52,6 +52,12 @@ impl Resource {
     pub fn object_path(&self, namespace: Option<&str>, name: &str) -> String {
         format!("{}/{}", self.path(namespace), segment(name))
     }
+
+    /// The path of a part of one object (`scale`), or of a metric of it.
+    #[must_use]
+    pub fn subresource_path(&self, namespace: Option<&str>, name: &str, subresource: &str) -> String {
+        format!("{}/{}", self.object_path(namespace, name), segment(subresource))
+    }
 }
 
 /// A part of a path, in which nothing leads elsewhere.
@@ -117,6 +123,11 @@ mod tests {
         );
         assert_eq!(pods.path(Some("../x?y=%")), "/api/v1/namespaces/..%2Fx%3Fy%3D%25/pods");
         assert_eq!(pods.path(Some("..")), "/api/v1/namespaces/%2E%2E/pods");
+        let custom = Resource::new("custom.metrics.k8s.io", "v1beta1", "pods");
+        assert_eq!(
+            custom.subresource_path(Some("a"), "*", "asr:active/avg"),
+            "/apis/custom.metrics.k8s.io/v1beta1/namespaces/a/pods/%2A/asr%3Aactive%2Favg"
+        );
     }
 
     #[test]
