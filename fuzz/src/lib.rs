@@ -2,7 +2,7 @@
 //!
 //! - [`TARGETS`]: the targets by name; each is a function of bytes that panics where its property does not hold.
 //! - [`formats`]: exposition formats, PromQL, selectors, rule files, templates. [`messages`]: remote write and read.
-//!   [`log`]: the write-ahead log of the storage, frame by frame.
+//!   [`metrics`]: paths and query templates of the metrics API. [`log`]: the write-ahead log of the storage, frame by frame.
 //!
 //! ```text
 //! make test: seeds ─▶ random changes ─┐
@@ -15,6 +15,7 @@
 pub mod formats;
 pub mod log;
 pub mod messages;
+pub mod metrics;
 
 /// A target: its name, what it does with bytes, and inputs to begin with.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "text", run: formats::text, seeds: formats::TEXT_SEEDS },
     Target { name: "openmetrics", run: formats::openmetrics, seeds: formats::OPENMETRICS_SEEDS },
     Target { name: "protobuf", run: formats::protobuf, seeds: formats::PROTOBUF_SEEDS },
@@ -36,6 +37,8 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "selector", run: formats::selector, seeds: formats::SELECTOR_SEEDS },
     Target { name: "rule-file", run: formats::rule_file, seeds: formats::RULE_FILE_SEEDS },
     Target { name: "adapter-config", run: formats::adapter_config, seeds: formats::ADAPTER_SEEDS },
+    Target { name: "query-template", run: metrics::query_template, seeds: metrics::TEMPLATE_SEEDS },
+    Target { name: "metrics-path", run: metrics::path, seeds: metrics::PATH_SEEDS },
     Target { name: "template", run: formats::template, seeds: formats::TEMPLATE_SEEDS },
     Target { name: "remote", run: messages::remote, seeds: messages::SEEDS },
     Target { name: "wal", run: log::wal, seeds: log::SEEDS },

@@ -30,6 +30,7 @@ use crate::registry::{Entry, MAX_PROBLEMS, Problem, Registry, RuleId};
 use crate::request::CUSTOM_GROUP;
 use crate::server::REQUEST_DEADLINE;
 use crate::source::{Freshen, InstantAnswer, InstantValue, MetricsSource};
+use crate::trace::Trace;
 use crate::values::{Held, Measured, MetricValue, ObjectReference, Unused, match_to_objects, saturated};
 use crate::window::window_of;
 
@@ -200,8 +201,21 @@ impl MetricsApi {
     ///
     /// There is no value at all; the error says why.
     pub async fn objects_metric(&self, question: &ObjectQuestion<'_>) -> Result<Vec<MetricValue>, ApiError> {
+        self.traced_objects_metric(question, None).await
+    }
+
+    /// The same; `trace` is filled as far as the question comes.
+    ///
+    /// # Errors
+    ///
+    /// There is no value at all; the error says why.
+    pub async fn traced_objects_metric(
+        &self,
+        question: &ObjectQuestion<'_>,
+        trace: Option<&mut Trace>,
+    ) -> Result<Vec<MetricValue>, ApiError> {
         let begun = self.backends.clock.now();
-        let outcome = self.answer_for_objects(question).await;
+        let outcome = self.answer_for_objects(question, trace).await;
         if let Some(metrics) = &self.metrics {
             let values = outcome.as_deref().map(|values| values.iter().map(|value| (value.timestamp, value.state)));
             metrics.answered(CUSTOM_GROUP, values, begun, self.backends.clock.now());
@@ -209,14 +223,24 @@ impl MetricsApi {
         outcome
     }
 
-    async fn answer_for_objects(&self, question: &ObjectQuestion<'_>) -> Result<Vec<MetricValue>, ApiError> {
+    async fn answer_for_objects(
+        &self,
+        question: &ObjectQuestion<'_>,
+        mut trace: Option<&mut Trace>,
+    ) -> Result<Vec<MetricValue>, ApiError> {
         let begun = self.backends.clock.now();
         let found = self.find_custom(question).await?;
+        if let (Some(trace), Some(rule)) = (&mut trace, found.config.rules.get(found.entry.rule)) {
+            trace.found(RuleId::Custom(found.entry.rule), rule, &found.entry);
+        }
         let objects = self.objects_of(question, &found.info).await?;
         let fresh = self.freshen(&found.info, &objects, question.deadline).await;
         let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
         let Queries { queries, label, window } = self.build_queries(question, &found, &names)?;
         let now = self.backends.clock.now();
+        if let Some(trace) = &mut trace {
+            trace.asks(&queries, Some(&label), now);
+        }
         let ages = self.settings.ages;
         let mut unused = Unused::default();
         let mut values = std::collections::HashMap::new();
@@ -225,6 +249,9 @@ impl MetricsApi {
             let answer = self.ask(query, now, fresh.clone(), left).await?;
             if let Some(reason) = &answer.undated {
                 self.reveal_undated(RuleId::Custom(found.entry.rule), reason);
+            }
+            if let Some(trace) = &mut trace {
+                trace.answered(&answer, ages, now);
             }
             let samples = match &answer.value {
                 InstantValue::Vector(samples) => samples,

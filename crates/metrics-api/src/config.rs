@@ -13,8 +13,9 @@ use yaml::{Errors, Fields, Node, Report};
 use crate::names::GroupResource;
 use crate::naming::Rule;
 use crate::naming::name::{MetricName, SeriesFilter};
-use crate::naming::query::MetricsQuery;
+use crate::naming::query::{BuildError, ExternalQuery, MetricsQuery, ObjectQuery};
 use crate::naming::resources::ResourceConverter;
+use crate::registry::RuleId;
 use crate::resource_metrics::{ResourceRule, ResourceRules};
 
 /// Most rules of one kind. The largest configurations that are seen have some hundred.
@@ -60,6 +61,33 @@ impl Config {
     /// None: a test reads the same text.
     pub fn seed() -> Result<Self, ConfigError> {
         Self::parse("rules/adapter-seed.yaml", SEED_RULES)
+    }
+
+    /// What each rule asks for a pod, or as an external metric, of a series of this name: an example for those who
+    /// look at rules without an engine.
+    pub fn example_queries<'a>(
+        &'a self,
+        series: &'a str,
+    ) -> impl Iterator<Item = (RuleId, Result<String, BuildError>)> + 'a {
+        let namespace = Some(("namespace", "default"));
+        let of_pod = move |(index, rule): (usize, &Rule)| {
+            let (names, label) = (["pod-0"], "pod");
+            let query = ObjectQuery {
+                series,
+                namespace,
+                resource_label: label,
+                names: &names,
+                extra_group_by: &[],
+                terms: &[],
+            };
+            (RuleId::Custom(index), rule.query.build(&query))
+        };
+        let external = move |(index, rule): (usize, &Rule)| {
+            let namespace = namespace.filter(|_| rule.namespaced);
+            let query = ExternalQuery { series, namespace, group_by: &[], terms: &[] };
+            (RuleId::External(index), rule.query.build_external(&query))
+        };
+        self.rules.iter().enumerate().map(of_pod).chain(self.external_rules.iter().enumerate().map(external))
     }
 
     /// Whether custom.metrics.k8s.io is served.

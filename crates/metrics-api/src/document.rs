@@ -303,23 +303,20 @@ fn kind(group: &str, version: &str, kind: &str) -> Value {
 }
 
 /// A `Status` for an error: upstream's text, ours behind `; `, and the stage in `details.causes`.
-pub(crate) fn status(error: &ApiError) -> Value {
+#[must_use]
+pub fn status(error: &ApiError) -> Value {
     let (code, reason) = error.status();
-    let upstream = error.to_string();
-    let ours = error.explanation();
-    let message = if ours.is_empty() { upstream.clone() } else { format!("{upstream}; {ours}") };
     let mut causes = Vec::new();
-    if let Some(cause) = upstream.strip_prefix("Internal error occurred: ") {
+    if let Some(cause) = error.to_string().strip_prefix("Internal error occurred: ") {
         causes.push(json!({"message": cause}));
     }
-    let own = if ours.is_empty() { &upstream } else { &ours };
-    causes.push(json!({"reason": error.stage().as_str(), "message": own}));
+    causes.push(json!({"reason": error.stage().as_str(), "message": error.cause()}));
     json!({
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Failure",
-        "message": message,
+        "message": error.message(),
         "reason": reason,
         "details": {"causes": causes},
         "code": code,

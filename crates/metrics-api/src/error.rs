@@ -271,6 +271,72 @@ impl ApiError {
             | Self::Timeout => String::new(),
         }
     }
+
+    /// The whole message of an answer: upstream's text, and behind `; ` what that does not say.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let explanation = self.explanation();
+        if explanation.is_empty() { self.to_string() } else { format!("{self}; {explanation}") }
+    }
+
+    /// The cause that is ours, alone.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        let explanation = self.explanation();
+        if explanation.is_empty() { self.to_string() } else { explanation }
+    }
+
+    /// What to do about it, for those who run the metrics API.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotRegistered { wanted, .. } => format!(
+                "give the metric a rule: its `seriesQuery` must find the series, its `resources` must name the label of \
+                 the series for {}, and for namespaces where these are asked for",
+                wanted.resource
+            ),
+            Self::ExternalNotRegistered { .. } => {
+                "give the metric a rule in `externalRules` whose `seriesQuery` finds the series".to_owned()
+            }
+            Self::NoObjects { wanted, .. } => {
+                format!("compare the selector of the scale target with the labels of its {}", wanted.resource)
+            }
+            Self::NoSamples { .. } | Self::NoExternalSamples { .. } => {
+                "see at `/targets` whether the targets are scraped, and what the query gives at `/query`".to_owned()
+            }
+            Self::BuildQuery { .. } | Self::BuildExternalQuery { .. } => {
+                "correct `metricsQuery` of the rule, or the selector of the metric in the HPA".to_owned()
+            }
+            Self::ResultType { .. } | Self::ExternalResultType { .. } => {
+                "let `metricsQuery` of the rule give an instant vector".to_owned()
+            }
+            Self::Fetch(source) => source.remedy().to_owned(),
+            Self::Warnings(_) => "bring all parts of the source back: a partial answer is never used".to_owned(),
+            Self::ListObjects(ListError::Forbidden { resource, .. }) => {
+                format!("let the account of the metrics API get, list and watch {resource}")
+            }
+            Self::ListObjects(_) => "see whether the Kubernetes API answers".to_owned(),
+            Self::Unauthorized(_) => "see which authorities and tokens the metrics API takes".to_owned(),
+            Self::Forbidden { action, .. } => format!("bind a role to the user that allows it: {action}"),
+            Self::NotServed { instead, .. } => (*instead).to_owned(),
+            Self::TooManyRequests | Self::Timeout => "see what takes the metrics API so long, and ask again".to_owned(),
+            Self::BadRequest(_) | Self::NoSuchPath | Self::MethodNotAllowed => "correct the request".to_owned(),
+        }
+    }
+}
+
+impl SourceError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "see whether the source runs, and whether its URL and credentials are right",
+            Self::Timeout(_) => "make the query cheaper, for example by a recording rule",
+            Self::Refused { .. } => "correct `metricsQuery` of the rule",
+            Self::NotCovered { .. } => "wait until the data cover the range, or look back less far",
+            Self::TooLarge(_) => "let the rule find fewer series",
+        }
+    }
 }
 
 /// The begin of a text that may be long, for messages.

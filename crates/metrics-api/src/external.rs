@@ -17,6 +17,7 @@ use crate::naming::query::{ExternalQuery, terms};
 use crate::registry::{Entry, RuleId};
 use crate::request::EXTERNAL_GROUP;
 use crate::source::InstantValue;
+use crate::trace::Trace;
 use crate::values::{ExternalMetricValue, Held, Measured, Unused, measure, saturated};
 use crate::window::window_of;
 
@@ -32,19 +33,24 @@ impl MetricsApi {
         metric: &str,
         selector: &MetricSelector,
     ) -> Result<Vec<ExternalMetricValue>, ApiError> {
-        self.external_metric_within(namespace, metric, selector, None).await
+        self.traced_external_metric(namespace, metric, selector, None, None).await
     }
 
-    /// The same, for a client that waits so long.
-    pub(crate) async fn external_metric_within(
+    /// The same, for a client that waits so long; `trace` is filled as far as the question comes.
+    ///
+    /// # Errors
+    ///
+    /// There is no value at all; the error says why.
+    pub async fn traced_external_metric(
         &self,
         namespace: &str,
         metric: &str,
         selector: &MetricSelector,
         deadline: Option<Duration>,
+        trace: Option<&mut Trace>,
     ) -> Result<Vec<ExternalMetricValue>, ApiError> {
         let begun = self.backends.clock.now();
-        let outcome = self.answer_for_external(namespace, metric, selector, deadline).await;
+        let outcome = self.answer_for_external(namespace, metric, selector, deadline, trace).await;
         if let Some(metrics) = &self.metrics {
             let values = outcome.as_deref().map(|values| values.iter().map(|value| (value.timestamp, value.state)));
             metrics.answered(EXTERNAL_GROUP, values, begun, self.backends.clock.now());
@@ -58,17 +64,27 @@ impl MetricsApi {
         metric: &str,
         selector: &MetricSelector,
         deadline: Option<Duration>,
+        mut trace: Option<&mut Trace>,
     ) -> Result<Vec<ExternalMetricValue>, ApiError> {
         let begun = self.backends.clock.now();
         let (config, entry) = self.find_external(namespace, metric).await?;
+        if let (Some(trace), Some(rule)) = (&mut trace, config.external_rules.get(entry.rule)) {
+            trace.found(RuleId::External(entry.rule), rule, &entry);
+        }
         let query = self.build_external_query(&config, &entry, namespace, metric, selector)?;
         let now = self.backends.clock.now();
+        if let Some(trace) = &mut trace {
+            trace.asks(std::slice::from_ref(&query), None, now);
+        }
         let answer = self.ask(&query, now, None, self.left(deadline, begun)?).await?;
         if let Some(reason) = &answer.undated {
             self.reveal_undated(RuleId::External(entry.rule), reason);
         }
         let window = window_of(&query);
         let ages = self.settings.ages;
+        if let Some(trace) = trace {
+            trace.answered(&answer, ages, now);
+        }
         let mut unused = Unused::default();
         let mut values: Vec<(Option<&Labels>, Measured)> = Vec::new();
         match &answer.value {

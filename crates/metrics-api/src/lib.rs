@@ -3,6 +3,7 @@
 //! - [`Config`]: the mapping rules, read strictly; the seed's rules by default.
 //! - [`MetricsApi`]: questions of types in, values with their true time and state out; no HTTP needed.
 //! - [`router`]: the same over HTTP, as kube-apiserver's aggregator asks it.
+//! - [`Trace`]: how an answer came about, for those who explain it.
 //! - Seams: [`MetricsSource`] (where samples come from; [`EmbeddedSource`] is the engine of this process),
 //!   [`ObjectLister`], [`ResourceMapper`], [`Freshen`], [`Discovered`], [`Recorded`], [`Authenticator`], [`Authorizer`].
 //!
@@ -41,6 +42,7 @@ mod resource_metrics;
 mod server;
 mod source;
 mod template;
+mod trace;
 mod values;
 mod window;
 
@@ -50,7 +52,7 @@ pub use auth::{
     is_loopback_host,
 };
 pub use config::{Config, ConfigError, Listing, MAX_RULES, SEED_RULES};
-pub use document::{external_metric_value_list, metric_value_list, rfc3339};
+pub use document::{external_metric_value_list, metric_value_list, rfc3339, status as status_document};
 pub use embedded::{Discovered, EmbeddedSource};
 pub use error::{ApiError, Stage, Wanted};
 pub use hold::{Ages, FLOOR_WINDOW, MAX_QUESTIONS, SampleState};
@@ -67,6 +69,7 @@ pub use registry::{MAX_METRICS, MAX_PROBLEMS, Problem, RuleId};
 pub use reload::{ConfigFile, POLL_INTERVAL, ReloadError};
 pub use request::{
     Attributes, CUSTOM_GROUP, CustomRequest, CustomVersion, EXTERNAL_GROUP, ExternalRequest, MAX_URI_BYTES,
+    attributes_of,
 };
 pub use resource_metrics::{ObjectUsage, ResourceRules, Usage, UsageSample, usage_of};
 pub use server::{
@@ -76,6 +79,7 @@ pub use source::{
     BoxFuture, Freshen, InstantAnswer, InstantValue, MAX_SHAPES, MetricsSource, SeriesShape, SourceError, SourceSample,
 };
 pub use template::TemplateError;
+pub use trace::{Trace, TracedRule, TracedSeries, TracedState};
 pub use values::{ExternalMetricValue, MetricValue, ObjectReference};
 
 #[cfg(test)]

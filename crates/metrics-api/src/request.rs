@@ -172,6 +172,15 @@ pub(crate) struct Routed {
     pub(crate) attributes: Attributes,
 }
 
+/// What a request for a path with parameters must be allowed to do.
+///
+/// # Errors
+///
+/// There is nothing at the path, or a parameter or a name is malformed.
+pub fn attributes_of(path: &str, query: Option<&str>) -> Result<Attributes, ApiError> {
+    route(path, query).map(|routed| routed.attributes)
+}
+
 /// Reads a path with parameters (`/apis/…?…`, `/openapi/…`, percent-encoded).
 ///
 /// # Errors

@@ -92,7 +92,8 @@ impl MetricsProvider for MetricsApi {
         request: &'a ExternalRequest,
     ) -> BoxFuture<'a, Result<Vec<ExternalMetricValue>, ApiError>> {
         let deadline = Some(request.timeout.map_or(REQUEST_DEADLINE, |timeout| timeout.min(REQUEST_DEADLINE)));
-        Box::pin(self.external_metric_within(&request.namespace, &request.metric, &request.metric_selector, deadline))
+        let (namespace, metric, selector) = (&request.namespace, &request.metric, &request.metric_selector);
+        Box::pin(self.traced_external_metric(namespace, metric, selector, deadline, None))
     }
 
     fn custom_metrics(&self) -> Option<Vec<CustomMetricInfo>> {

@@ -78,3 +78,20 @@ fn check(text: &str, expected: &[&str]) {
         assert!(line.starts_with(expected), "found    {line}\nexpected {expected}");
     }
 }
+
+#[test]
+fn example_queries_name_a_pod_and_confine_external_metrics() {
+    let text = "
+rules:
+- {seriesQuery: a, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'}
+- {seriesQuery: a, metricsQuery: '<<.NoSuchField>>'}
+externalRules:
+- {seriesQuery: a, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>})', resources: {namespaced: false}}
+";
+    let config = Config::parse("config.yaml", text).unwrap();
+    let queries: Vec<_> = config.example_queries("a").collect();
+    let expected = r#"sum(a{namespace="default",pod="pod-0"}) by (pod)"#.to_owned();
+    assert_eq!(queries[0], (RuleId::Custom(0), Ok(expected)));
+    assert!(matches!(queries[1], (RuleId::Custom(1), Err(BuildError::Template(_)))), "{queries:?}");
+    assert_eq!(queries[2], (RuleId::External(0), Ok("sum(a{})".to_owned())));
+}
