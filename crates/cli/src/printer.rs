@@ -88,9 +88,11 @@ impl Printer {
     /// Prints an error with the chain of its causes, each on its line.
     pub fn error(self, error: &anyhow::Error) {
         let label = if self.color_stderr { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" };
-        let mut text = format!("{label} {error}");
+        // Lines are ours; what else controls a terminal comes from whoever is quoted.
+        let quoted = |text: String| text.split('\n').map(plain).collect::<Vec<_>>().join("\n");
+        let mut text = format!("{label} {}", quoted(error.to_string()));
         for cause in error.chain().skip(1) {
-            text.push_str(&format!("\n  caused by: {cause}"));
+            text.push_str(&format!("\n  caused by: {}", quoted(cause.to_string())));
         }
         self.say(&text);
     }
@@ -106,4 +108,22 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// A text of others without control characters: it neither moves the cursor nor begins a line.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The same within a bound, for messages.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    /// A line of an error; the page of the thing itself has the rest.
+    const MAX_CHARS: usize = 300;
+    let mut cleaned = plain(&text.chars().take(MAX_CHARS).collect::<String>());
+    if text.chars().nth(MAX_CHARS).is_some() {
+        cleaned.push('…');
+    }
+    cleaned
 }

@@ -3,12 +3,14 @@
 //! Rule: a command returns an [`Outcome`] or an error; it prints through the printer only.
 
 pub mod adapter;
+mod api_service;
 pub mod asr;
 pub mod check;
 pub mod check_config;
 pub mod check_metrics;
 pub mod check_rules;
 pub mod check_server;
+mod cluster_flags;
 pub mod completion;
 mod kube_state;
 pub mod lint;

@@ -14,6 +14,7 @@ use kubernetes::operator::objects::{Prometheus as PrometheusObject, ServiceMonit
 use serde::Deserialize;
 
 use super::finding::Asked;
+use crate::commands::api_service::{ApiService, Condition};
 
 /// The seven metrics of the seed, each by a series that it has.
 pub(super) const METRICS: [&str; 7] = [
@@ -247,50 +248,6 @@ impl Pod {
     pub(super) const fn is_leaving(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
     }
-}
-
-/// A condition of any object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct Condition {
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) status: String,
-    pub(super) reason: String,
-    pub(super) message: String,
-}
-
-/// Who serves a version of a group of the API.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct ApiService {
-    pub(super) spec: ApiServiceSpec,
-    pub(super) status: ApiServiceStatus,
-}
-
-/// Where it is, and whom to trust.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct ApiServiceSpec {
-    pub(super) service: Option<ServiceReference>,
-    pub(super) ca_bundle: Option<String>,
-    #[serde(rename = "insecureSkipTLSVerify")]
-    pub(super) insecure: bool,
-}
-
-/// Names a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct ServiceReference {
-    pub(super) name: String,
-    pub(super) namespace: String,
-}
-
-/// How it stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct ApiServiceStatus {
-    pub(super) conditions: Vec<Condition>,
 }
 
 /// An autoscaler with its state.

@@ -184,11 +184,3 @@ pub(super) fn listed<S: AsRef<str>>(things: &[S]) -> String {
     let shown = shown.join(", ");
     if rest == 0 { shown } else { format!("{shown} and {rest} more") }
 }
-
-/// A text of others on one line, within a bound, without control characters.
-pub(super) fn clean(text: &str) -> String {
-    /// A line of an error; the page of the thing itself has the rest.
-    const MAX_CHARS: usize = 300;
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS + 1).collect();
-    if text.chars().count() > MAX_CHARS { text.chars().take(MAX_CHARS).chain(['…']).collect() } else { text }
-}

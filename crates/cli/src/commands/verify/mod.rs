@@ -24,12 +24,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use datamodel::time::parse_duration;
-use http_client::kubeconfig::{Cluster, own_cluster, read_cluster};
+use http_client::kubeconfig::Cluster;
 use http_client::{ClientOptions, HttpClientConfig};
-use kubernetes::client::{Client, Resource};
-use remote::client::BaseUrl;
+use kubernetes::client::Client;
 
 use super::Outcome;
+use super::cluster_flags::{ClusterFlags, behind_service, server_at};
 use super::query::http_config;
 use crate::printer::{OutputFormat, Printer};
 use crate::progress::Bar;
@@ -84,12 +84,8 @@ struct PlaceArgs {
     /// A file with the keys of Prometheus' `http_config` for it: credentials, TLS, proxies.
     #[arg(long = "http.config.file", value_name = "FILE")]
     http: Option<PathBuf>,
-    /// The cluster to look at; default: the one that this runs in, if it does.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The cluster by the address of its API, where nothing must be proved: what `kubectl proxy` gives.
-    #[arg(long = "kubernetes-url", value_name = "URL", conflicts_with = "kubeconfig")]
-    kubernetes: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// The metrics API by itself; default: through the cluster, or in `crescendo up`.
     #[arg(long = "metrics-api-url", value_name = "URL")]
     metrics_api: Option<String>,
@@ -189,17 +185,18 @@ fn http_of(file: Option<&Path>) -> Result<HttpClientConfig> {
 fn places(args: &VerifyArgs) -> Result<Places> {
     let PlaceArgs { prometheus, http, metrics_api, metrics_api_http, timeout, .. } = &args.places;
     ensure!(!timeout.is_zero(), "`--timeout` must be more than 0s");
-    let cluster = cluster(&args.places)?;
+    let cluster = args.places.cluster.cluster()?;
     let engine = match (prometheus.as_str(), prometheus.strip_prefix("svc/")) {
         ("none", _) => None,
         (_, Some(service)) => {
             ensure!(http.is_none(), "`--http.config.file` is of no use for a Service: the API server is asked");
-            Some(behind_service(cluster.as_ref(), service)?)
+            let (url, http) = behind_service(cluster.as_ref(), service)?;
+            Some(Engine::new(&url, "--prometheus-url", http)?)
         }
         (url, None) => Some(Engine::new(url, "--prometheus-url", http_of(http.as_deref())?)?),
     };
     let metrics_api = match metrics_api {
-        Some(url) => Some(cluster_at(url, "--metrics-api-url", http_of(metrics_api_http.as_deref())?)?),
+        Some(url) => Some(server_at(url, "--metrics-api-url", http_of(metrics_api_http.as_deref())?)?),
         None => None,
     };
     let client = |cluster: Cluster| Client::new(cluster, ClientOptions::default());
@@ -210,31 +207,6 @@ fn places(args: &VerifyArgs) -> Result<Places> {
         patience: *timeout,
         sync_period: args.expected.sync_period,
     })
-}
-
-/// The cluster that the flags name, else the one that this runs in.
-fn cluster(args: &PlaceArgs) -> Result<Option<Cluster>> {
-    match (&args.kubeconfig, &args.kubernetes) {
-        (Some(path), _) => Ok(Some(read_cluster(path).context("`--kubeconfig` cannot be used")?)),
-        (None, Some(url)) => Ok(Some(cluster_at(url, "--kubernetes-url", HttpClientConfig::default())?)),
-        (None, None) => Ok(own_cluster(&|name| std::env::var(name).ok()).ok()),
-    }
-}
-
-fn cluster_at(url: &str, flag: &str, http: HttpClientConfig) -> Result<Cluster> {
-    let is_none = || format!("`{flag}` is no URL of a server");
-    // The one reader of URLs: a scheme, a host, no query.
-    let server = BaseUrl::parse(url).with_context(is_none)?.to_string().parse().with_context(is_none)?;
-    Ok(Cluster { server, http, namespace: None })
-}
-
-/// A server behind a Service, `NAMESPACE/NAME:PORT`, asked through the API server.
-fn behind_service(cluster: Option<&Cluster>, service: &str) -> Result<Engine> {
-    let cluster = cluster.context("`--prometheus-url svc/…` needs a cluster: `--kubeconfig`")?;
-    let (namespace, name) = service.split_once('/').context("`--prometheus-url` is no `svc/NAMESPACE/NAME:PORT`")?;
-    let server = cluster.server.to_string();
-    let path = Resource::core("services").object_path(Some(namespace), name);
-    Engine::new(&format!("{}{path}/proxy", server.trim_end_matches('/')), "--prometheus-url", cluster.http.clone())
 }
 
 fn expected(args: &ExpectedArgs) -> Result<Expected> {

@@ -1,7 +1,9 @@
 //! The HPAs: what their conditions say, and what helps.
 
-use super::super::facts::{Autoscaler, Condition, Facts};
-use super::super::finding::{Finding, Question, clean};
+use super::super::facts::{Autoscaler, Facts};
+use super::super::finding::{Finding, Question};
+use crate::commands::api_service::Condition;
+use crate::printer::clean;
 
 fn question(check: &'static str, autoscaler: &Autoscaler) -> Question {
     let Autoscaler { namespace, name, .. } = autoscaler;

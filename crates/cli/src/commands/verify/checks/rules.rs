@@ -6,7 +6,8 @@ use datamodel::rfc3339::parse_rfc3339;
 use datamodel::time::format_duration;
 
 use super::super::facts::{Facts, Rule, RuleGroup};
-use super::super::finding::{Finding, Question, clean, listed};
+use super::super::finding::{Finding, Question, listed};
+use crate::printer::clean;
 
 /// Rules that fail, or fire, and are told one by one.
 const MAX_TOLD: usize = 20;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use datamodel::time::{format_duration, parse_duration};
 
 use super::super::facts::{Expected, Facts, Target};
-use super::super::finding::{Asked, Finding, Question, clean, listed};
+use super::super::finding::{Asked, Finding, Question, listed};
+use crate::printer::clean;
 
 /// Targets that are down and told one by one.
 const MAX_TOLD: usize = 20;

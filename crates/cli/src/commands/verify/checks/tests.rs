@@ -8,13 +8,14 @@ use kubernetes::client::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::super::facts::{
-    ApiService, Autoscaler, Cluster, Condition, DroppedTarget, Expected, Facts, METRICS, MetricsApi, Pod, PodValue,
-    Prometheus, QUERIES, Rule, RuleGroup, RuntimeInfo, Service, Target, Targets,
+    Autoscaler, Cluster, DroppedTarget, Expected, Facts, METRICS, MetricsApi, Pod, PodValue, Prometheus, QUERIES, Rule,
+    RuleGroup, RuntimeInfo, Service, Target, Targets,
 };
 use super::super::finding::{Asked, Finding, Verdict};
 use super::super::report::Report;
 use super::targets::Trouble;
 use super::{all, lags};
+use crate::commands::api_service::{ApiService, Condition};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 const POOL: &str = "serviceMonitor/smallest/lightning-asr/0";

@@ -13,9 +13,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::super::lint::lint_hpa;
-use super::super::facts::{Autoscaler, Cluster, Condition, Expected, Pod, Service};
-use super::super::finding::{Asked, clean};
+use super::super::facts::{Autoscaler, Cluster, Expected, Pod, Service};
+use super::super::finding::Asked;
 use super::Ask;
+use crate::commands::api_service::{ApiService, Condition};
+use crate::printer::clean;
 
 /// The group of monitors.
 const MONITORING: &str = "monitoring.coreos.com";
@@ -52,7 +54,7 @@ pub(super) async fn ask(client: Option<&Client>, expected: &Expected, why: &str,
         Asked::Answer(None) => Asked::not_here("there is no Service"),
         Asked::NotHere(_) | Asked::Failed(_) => Asked::not_here("the Service could not be read"),
     };
-    let kind = Resource::new("apiregistration.k8s.io", "v1", "apiservices");
+    let kind = ApiService::resource();
     let mut api_services = Vec::new();
     for name in API_SERVICES {
         api_services.push((name.to_owned(), one(client, &kind, None, name, ask).await));

@@ -13,9 +13,10 @@ use serde_json::Value;
 use super::super::against::{Comparison, differences, same_names};
 use super::super::checks::Section;
 use super::super::facts::{Expected, METRICS, QUERIES};
-use super::super::finding::{Asked, Failure, Finding, Question, Verdict, clean};
+use super::super::finding::{Asked, Failure, Finding, Question, Verdict};
 use super::metrics_api::{CUSTOM, EXTERNAL_METRICS, list, names, segment};
 use super::{Ask, Engine, Places};
+use crate::printer::clean;
 use crate::progress::Bar;
 
 /// How often a difference is asked for.

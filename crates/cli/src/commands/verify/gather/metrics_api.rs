@@ -5,9 +5,9 @@ use kubernetes::client::{ApiError, Client};
 use serde_json::Value;
 
 use super::super::facts::{Autoscaler, EXTERNAL, Expected, MetricsApi, PodValue};
-use super::super::finding::{Asked, clean};
+use super::super::finding::Asked;
 use super::Ask;
-use crate::printer::chain;
+use crate::printer::{chain, clean};
 
 /// The version that every server has.
 pub(super) const CUSTOM: &str = "/apis/custom.metrics.k8s.io/v1beta1";

@@ -18,8 +18,8 @@ use kubernetes::client::{ApiError, Client};
 use tokio::time::timeout;
 
 use super::facts::{Expected, Facts};
-use super::finding::{Asked, Failure, clean};
-use crate::printer::chain;
+use super::finding::{Asked, Failure};
+use crate::printer::{chain, clean};
 use crate::progress::Bar;
 
 pub(super) use comparison::{Other, compare};

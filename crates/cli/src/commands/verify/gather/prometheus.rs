@@ -19,9 +19,9 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::super::facts::{METRICS, Prometheus, QUERIES};
-use super::super::finding::{Asked, clean};
+use super::super::finding::Asked;
 use super::Ask;
-use crate::printer::chain;
+use crate::printer::{chain, clean};
 
 /// Pages that are read as a whole: own metrics, the state of an autoscaler.
 const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
