@@ -32,7 +32,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{Outcome, adapter, asr, check, completion, load, model, query, server, test, tsdb, up, verify};
+use crate::commands::{
+    Outcome, adapter, asr, check, completion, explain, load, model, query, server, test, tsdb, up, verify,
+};
 use crate::logging::{LogFormat, LogLevel};
 use crate::printer::{ColorChoice, Printer};
 
@@ -83,6 +85,8 @@ enum Command {
     Check(check::CheckCommand),
     /// Is everything right, from the pod to the autoscaler? Each check with what was asked, found, and what to do.
     Verify(Box<verify::VerifyArgs>),
+    /// One decision of an autoscaler from end to end: rule, query, series, ratio, policies, and why it did not scale.
+    Explain(Box<explain::ExplainArgs>),
     #[command(subcommand)]
     Query(query::QueryCommand),
     #[command(subcommand)]
@@ -143,6 +147,7 @@ fn execute(command: Command, printer: Printer) -> Result<Outcome> {
             Command::Model(command) => model::run(command, printer).await,
             Command::Check(command) => check::run(&command, printer).await,
             Command::Verify(args) => Box::pin(verify::run(&args, printer)).await,
+            Command::Explain(args) => explain::run(&args, printer).await,
             Command::Query(command) => query::run(&command, printer).await,
             Command::Test(command) => test::run(&command, printer),
             Command::Completion(args) => completion::run(&args, Cli::command(), printer),

@@ -31,10 +31,15 @@ pub struct Limited {
     pub reason: ConditionReason,
 }
 
+/// The most that a step may reach without `spec.behavior`.
+pub(crate) fn scale_up_limit_without_behavior(current: i32) -> i32 {
+    current.saturating_mul(SCALE_UP_LIMIT_FACTOR).max(SCALE_UP_LIMIT_MINIMUM)
+}
+
 /// Limits without `spec.behavior`.
 #[must_use]
 pub fn limit_without_behavior(current: i32, desired: i32, min: i32, max: i32) -> Limited {
-    let scale_up_limit = current.saturating_mul(SCALE_UP_LIMIT_FACTOR).max(SCALE_UP_LIMIT_MINIMUM);
+    let scale_up_limit = scale_up_limit_without_behavior(current);
     if desired < min {
         return Limited { replicas: min, reason: ConditionReason::TooFewReplicas };
     }
@@ -89,6 +94,18 @@ pub struct Recommendation {
     pub at: Timestamp,
 }
 
+impl Recommendation {
+    /// Whether it counts in a window of `spec.behavior`: its begin does not.
+    pub(crate) fn is_in_window(&self, begin: Timestamp) -> bool {
+        self.at > begin
+    }
+
+    /// Whether it counts in the window without `spec.behavior`: its begin does.
+    pub(crate) fn is_in_plain_window(&self, begin: Timestamp) -> bool {
+        self.at >= begin
+    }
+}
+
 /// What metrics asked for lately. An entry that is too old to count is replaced by the newest one, so the
 /// order is not that of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,7 +127,7 @@ impl RecommendationLog {
     /// Without `spec.behavior`: the highest number of the window, the newest among them.
     pub fn stabilize_without_behavior(&mut self, window: Duration, desired: i32, now: Timestamp) -> i32 {
         let cutoff = now.saturating_sub(window);
-        let counting = self.0.iter().filter(|entry| entry.at >= cutoff);
+        let counting = self.0.iter().filter(|entry| entry.is_in_plain_window(cutoff));
         let highest = counting.map(|entry| entry.replicas).fold(desired, i32::max);
         self.record(desired, now, |entry| entry.at < cutoff);
         highest
@@ -130,10 +147,10 @@ impl RecommendationLog {
         let mut lowest = desired;
         let mut highest = desired;
         for entry in &self.0 {
-            if entry.at > up_cutoff {
+            if entry.is_in_window(up_cutoff) {
                 lowest = lowest.min(entry.replicas);
             }
-            if entry.at > down_cutoff {
+            if entry.is_in_window(down_cutoff) {
                 highest = highest.max(entry.replicas);
             }
         }
@@ -222,22 +239,38 @@ impl ScaleHistory {
         }
     }
 
-    /// The number of replicas at the begin of a policy's period.
-    fn period_start(&self, policy: &ScalingPolicy, current: i32, now: Timestamp) -> i64 {
-        let added = self.up.change_in(policy.period_seconds, now);
-        let removed = self.down.change_in(policy.period_seconds, now);
-        i64::from(current) - added + removed
+    /// By how many replicas the number grew in a policy's period, less what was taken away.
+    pub(crate) fn change_in_period(&self, policy: &ScalingPolicy, now: Timestamp) -> i64 {
+        self.up.change_in(policy.period_seconds, now) - self.down.change_in(policy.period_seconds, now)
     }
 
-    fn scale_up_limit(&self, rules: &ScalingRules, current: i32, now: Timestamp) -> i32 {
-        let limits = rules.policies.iter().map(|policy| {
-            let start = self.period_start(policy, current, now);
-            match policy.kind {
-                PolicyKind::Pods => saturate(start + i64::from(policy.value)),
-                // Rounded up, or a small percentage would never scale up.
-                PolicyKind::Percent => (start as f64 * (1.0 + f64::from(policy.value) / 100.0)).ceil() as i32,
-            }
-        });
+    /// The number of replicas at the begin of a policy's period.
+    fn period_start(&self, policy: &ScalingPolicy, current: i32, now: Timestamp) -> i64 {
+        i64::from(current) - self.change_in_period(policy, now)
+    }
+
+    /// The most that one policy allows.
+    pub(crate) fn allowed_up_to(&self, policy: &ScalingPolicy, current: i32, now: Timestamp) -> i32 {
+        let start = self.period_start(policy, current, now);
+        match policy.kind {
+            PolicyKind::Pods => saturate(start + i64::from(policy.value)),
+            // Rounded up, or a small percentage would never scale up.
+            PolicyKind::Percent => (start as f64 * (1.0 + f64::from(policy.value) / 100.0)).ceil() as i32,
+        }
+    }
+
+    /// The least that one policy allows.
+    pub(crate) fn allowed_down_to(&self, policy: &ScalingPolicy, current: i32, now: Timestamp) -> i32 {
+        let start = self.period_start(policy, current, now);
+        match policy.kind {
+            PolicyKind::Pods => saturate(start - i64::from(policy.value)),
+            // The product in binary floating point, cut off: 10 at 90 % leaves 0.9999999999999998, so 0.
+            PolicyKind::Percent => (start as f64 * (1.0 - f64::from(policy.value) / 100.0)) as i32,
+        }
+    }
+
+    pub(crate) fn scale_up_limit(&self, rules: &ScalingRules, current: i32, now: Timestamp) -> i32 {
+        let limits = rules.policies.iter().map(|policy| self.allowed_up_to(policy, current, now));
         match rules.select_policy {
             SelectPolicy::Disabled => current,
             SelectPolicy::Min => limits.min().unwrap_or(i32::MAX),
@@ -245,15 +278,8 @@ impl ScaleHistory {
         }
     }
 
-    fn scale_down_limit(&self, rules: &ScalingRules, current: i32, now: Timestamp) -> i32 {
-        let limits = rules.policies.iter().map(|policy| {
-            let start = self.period_start(policy, current, now);
-            match policy.kind {
-                PolicyKind::Pods => saturate(start - i64::from(policy.value)),
-                // The product in binary floating point, cut off: 10 at 90 % leaves 0.9999999999999998, so 0.
-                PolicyKind::Percent => (start as f64 * (1.0 - f64::from(policy.value) / 100.0)) as i32,
-            }
-        });
+    pub(crate) fn scale_down_limit(&self, rules: &ScalingRules, current: i32, now: Timestamp) -> i32 {
+        let limits = rules.policies.iter().map(|policy| self.allowed_down_to(policy, current, now));
         match rules.select_policy {
             SelectPolicy::Disabled => current,
             // The smallest change leaves the most replicas.

@@ -483,7 +483,7 @@ impl Decision {
 }
 
 /// The windows of both directions; that for scaling down may come from the controller's flag.
-fn windows(behavior: &HpaBehavior, config: &ControllerConfig) -> (Duration, Duration) {
+pub(crate) fn windows(behavior: &HpaBehavior, config: &ControllerConfig) -> (Duration, Duration) {
     let seconds = |window: i32| Duration::from_secs(u64::try_from(window).unwrap_or(0));
     let up = behavior.scale_up.stabilization_window_seconds.map_or(Duration::ZERO, seconds);
     let down = behavior.scale_down.stabilization_window_seconds.map_or(config.downscale_stabilization, seconds);

@@ -6,6 +6,7 @@
 //! - [`pods`]: pods, their samples, and which of them count.
 //! - [`behavior`]: limits, policies, stabilisation, and the history that they need.
 //! - [`condition`]: conditions and events with upstream's reasons and messages.
+//! - [`explain`]: one decision from end to end, and why it is what it is; [`origin`]: where its values came from.
 //! - [`status`]: the state as plain data for the HTTP API and the live page.
 //!
 //! ```text
@@ -26,8 +27,10 @@ pub mod condition;
 pub mod config;
 pub mod controller;
 mod error;
+pub mod explain;
 pub mod manifest;
 mod metrics;
+pub mod origin;
 pub mod pods;
 pub mod replica_calculator;
 pub mod status;

@@ -193,30 +193,7 @@ impl Metric<'_> {
         if usages.is_empty() {
             return Err(MetricError::Empty { api: Api::Resource.as_str() });
         }
-        let is_ignored = |name: &str| self.calculator.pods.iter().any(|pod| pod.name == name && Pod::is_ignored(pod));
-        let mut samples = PodSamples::new();
-        for usage in usages.iter().filter(|usage| !is_ignored(&usage.pod)) {
-            let value_milli = match container {
-                None => usage
-                    .containers
-                    .iter()
-                    .try_fold(0_i64, |sum, one| one.usage_milli.map(|value| sum.saturating_add(value))),
-                Some(name) => {
-                    let found = usage.containers.iter().find(|one| one.name == name);
-                    found.map(|one| one.usage_milli).ok_or_else(|| MetricError::ContainerWithoutSample {
-                        container: name.to_owned(),
-                        namespace: self.namespace.to_owned(),
-                        pod: usage.pod.clone(),
-                    })?
-                }
-            };
-            // A pod of which a part was not measured has no sample.
-            if let Some(value_milli) = value_milli {
-                let sample = PodSample { value_milli, timestamp: usage.timestamp, window: usage.window };
-                samples.insert(usage.pod.clone(), sample);
-            }
-        }
-        Ok(samples)
+        container_samples(usages, container, self.calculator.pods, self.namespace)
     }
 
     fn pods(&self, name: &str, target: MetricTarget) -> Result<Proposal, MetricError> {
@@ -280,6 +257,52 @@ impl Metric<'_> {
             Reading::Resource(_) | Reading::Pods(_) => Err(MetricError::WrongReading(kind)),
         }
     }
+}
+
+/// The samples that a metric of pods would be computed from; none where the reading is of another kind.
+pub(crate) fn pod_samples_of(spec: &MetricSpec, reading: &Reading, pods: &[Pod]) -> PodSamples {
+    let container = match spec {
+        MetricSpec::ContainerResource { container, .. } => Some(container.as_str()),
+        _ => None,
+    };
+    match reading {
+        Reading::Pods(samples) => samples.clone(),
+        Reading::Resource(usages) => container_samples(usages, container, pods, "").unwrap_or_default(),
+        Reading::Values(_) => PodSamples::new(),
+    }
+}
+
+/// The sum over the containers of each pod, or the one that is named.
+fn container_samples(
+    usages: &[PodUsage],
+    container: Option<&str>,
+    pods: &[Pod],
+    namespace: &str,
+) -> Result<PodSamples, MetricError> {
+    let is_ignored = |name: &str| pods.iter().any(|pod| pod.name == name && Pod::is_ignored(pod));
+    let mut samples = PodSamples::new();
+    for usage in usages.iter().filter(|usage| !is_ignored(&usage.pod)) {
+        let value_milli = match container {
+            None => usage
+                .containers
+                .iter()
+                .try_fold(0_i64, |sum, one| one.usage_milli.map(|value| sum.saturating_add(value))),
+            Some(name) => {
+                let found = usage.containers.iter().find(|one| one.name == name);
+                found.map(|one| one.usage_milli).ok_or_else(|| MetricError::ContainerWithoutSample {
+                    container: name.to_owned(),
+                    namespace: namespace.to_owned(),
+                    pod: usage.pod.clone(),
+                })?
+            }
+        };
+        // A pod of which a part was not measured has no sample.
+        if let Some(value_milli) = value_milli {
+            let sample = PodSample { value_milli, timestamp: usage.timestamp, window: usage.window };
+            samples.insert(usage.pod.clone(), sample);
+        }
+    }
+    Ok(samples)
 }
 
 fn selector_text(selector: Option<&LabelSelector>) -> String {

@@ -1,7 +1,7 @@
 //! From samples to a number of replicas, one metric at a time.
 //!
 //! - [`ReplicaCalculator`]: the pods of a target, the tolerances, the instant.
-//! - [`Proposal`]: the number that one metric asks for, and the value that it was computed from.
+//! - [`Proposal`]: the number that one metric asks for, and the value and the [ratio](UsageRatio) behind it.
 //!
 //! Rule: values are thousandths in `i64` and divide as upstream's do, towards zero; a ratio is an `f64`.
 //!
@@ -25,7 +25,24 @@ pub struct Proposal {
     pub usage_milli: i64,
     /// The value in percent of the requests, for targets in percent.
     pub utilization_percent: Option<i32>,
+    /// The value divided by its target.
+    pub ratio: UsageRatio,
+    /// The same after pods without a usable sample were given one that works against the change; none where there
+    /// was no such pod.
+    pub rebalanced: Option<UsageRatio>,
 }
+
+/// A usage divided by its target. Equal where the bits are, so that the NaN of 0 / 0 equals itself.
+#[derive(Clone, Copy, Debug)]
+pub struct UsageRatio(pub f64);
+
+impl PartialEq for UsageRatio {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for UsageRatio {}
 
 /// Computes proposals for one target at one instant.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +141,7 @@ impl ReplicaCalculator<'_> {
             let ready = self.pods.iter().filter(|pod| pod.is_running_and_ready()).count();
             ceil_to_i32(ratio * ready as f64)
         };
-        Ok(Proposal { replicas, usage_milli, utilization_percent: None })
+        Ok(Proposal { replicas, usage_milli, utilization_percent: None, ratio: UsageRatio(ratio), rebalanced: None })
     }
 
     /// For a value of an object, or the sum of an external metric, with a target per pod.
@@ -138,7 +155,13 @@ impl ReplicaCalculator<'_> {
         let replicas = if self.tolerances.is_within(ratio) { status_replicas } else { ceil_to_i32(usage / target) };
         let per_pod = if usage_milli == i64::MAX { usage } else { (usage / f64::from(status_replicas)).ceil() };
         // `as` saturates, and makes 0 of the NaN of 0 / 0.
-        Proposal { replicas, usage_milli: per_pod as i64, utilization_percent: None }
+        Proposal {
+            replicas,
+            usage_milli: per_pod as i64,
+            utilization_percent: None,
+            ratio: UsageRatio(ratio),
+            rebalanced: None,
+        }
     }
 
     fn plain_metric_replicas(
@@ -177,12 +200,18 @@ impl ReplicaCalculator<'_> {
         fallback: impl Fn(&str) -> i64,
     ) -> Result<Proposal, MetricError> {
         let first = usage_of(&samples)?;
-        let proposal = |replicas| Proposal { replicas, usage_milli: first.milli, utilization_percent: first.percent };
+        let proposal = |replicas, rebalanced: Option<Usage>| Proposal {
+            replicas,
+            usage_milli: first.milli,
+            utilization_percent: first.percent,
+            ratio: UsageRatio(first.ratio),
+            rebalanced: rebalanced.map(|usage| UsageRatio(usage.ratio)),
+        };
         let up_with_unready = !groups.unready.is_empty() && first.ratio > 1.0;
         if !up_with_unready && groups.missing.is_empty() {
             let keep = self.tolerances.is_within(first.ratio);
             let replicas = if keep { current } else { ceil_to_i32(first.ratio * groups.ready_count as f64) };
-            return Ok(proposal(replicas));
+            return Ok(proposal(replicas, None));
         }
         if first.ratio < 1.0 {
             self.fill(&mut samples, &groups.missing, fallback);
@@ -195,12 +224,12 @@ impl ReplicaCalculator<'_> {
         let second = usage_of(&samples)?;
         let turns = (first.ratio < 1.0 && second.ratio > 1.0) || (first.ratio > 1.0 && second.ratio < 1.0);
         if turns || self.tolerances.is_within(second.ratio) {
-            return Ok(proposal(current));
+            return Ok(proposal(current, Some(second)));
         }
         let replicas = ceil_to_i32(second.ratio * samples.len() as f64);
         // The number of samples is not the number of replicas: it must not turn the direction either.
         let turns = (second.ratio < 1.0 && replicas > current) || (second.ratio > 1.0 && replicas < current);
-        Ok(proposal(if turns { current } else { replicas }))
+        Ok(proposal(if turns { current } else { replicas }, Some(second)))
     }
 
     fn fill(&self, samples: &mut PodSamples, pods: &BTreeSet<String>, value_milli: impl Fn(&str) -> i64) {
@@ -263,6 +292,6 @@ fn saturate(value: i128) -> i64 {
 }
 
 /// `as` saturates, and makes 0 of NaN.
-fn ceil_to_i32(value: f64) -> i32 {
+pub(crate) fn ceil_to_i32(value: f64) -> i32 {
     value.ceil() as i32
 }

@@ -1,12 +1,14 @@
 //! The state of an autoscaler as plain data, for `/api/v1/autoscaling` and the live page.
 //!
 //! - [`AutoscalingStatus`]: everything at one instant.
+//! - [`MetricStatus`]: one metric with its values, and the [origin](MetricOrigin) of these.
 //! - [`DecisionRecord`]: one decision with everything that it came from, so that it can be computed again:
 //!   [`DecisionRecord::replay`].
 //!
 //! Rule: times are Unix seconds with milliseconds behind the point, ready for a query's `time` parameter;
 //! nothing here is computed that the controller did not compute.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use datamodel::Timestamp;
@@ -18,6 +20,7 @@ use crate::config::ControllerConfig;
 use crate::controller::{Controller, Decision, Observation, Scale, Snapshot};
 use crate::manifest::{HorizontalPodAutoscaler, MetricSpec, MetricTarget};
 use crate::metrics::Reading;
+use crate::origin::MetricOrigin;
 use crate::pods::{Pod, PodPhase, PodSample, ReadyCondition};
 
 /// Everything about one autoscaler at one instant.
@@ -27,6 +30,9 @@ pub struct AutoscalingStatus {
     pub name: String,
     /// Namespace of the manifest.
     pub namespace: String,
+    /// The manifest as it was read.
+    #[serde(default)]
+    pub manifest: Arc<str>,
     /// The numbers.
     pub replicas: ReplicaStatus,
     /// The metrics of the manifest, in its order.
@@ -88,6 +94,9 @@ pub struct MetricStatus {
     pub error: Option<String>,
     /// The values, by pod where they are of pods.
     pub values: Vec<ValueStatus>,
+    /// Where they came from.
+    #[serde(default)]
+    pub origin: MetricOrigin,
 }
 
 /// One value of a metric.
@@ -165,6 +174,9 @@ pub struct MetricRecord {
     pub value_milli: Option<i64>,
     /// Why there is no proposal.
     pub error: Option<String>,
+    /// Why nothing was read: the part of `error` that the metrics API said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_error: Option<String>,
     /// The expression that was evaluated, where one was.
     pub query: Option<String>,
     /// When it was evaluated for.
@@ -260,6 +272,7 @@ impl DecisionRecord {
                 proposal: proposal.map(|proposal| proposal.replicas),
                 value_milli: proposal.map(|proposal| proposal.usage_milli),
                 error: outcome.proposal.as_ref().err().cloned(),
+                source_error: observation.metrics.get(index).and_then(|reading| reading.as_ref().err().cloned()),
                 query: query.map(|(text, _)| text.clone()),
                 query_time: query.map(|(_, time)| time.unix_seconds()),
                 inputs: inputs.get(index).cloned().unwrap_or_default(),
@@ -299,7 +312,15 @@ impl DecisionRecord {
         config: ControllerConfig,
         metrics: Vec<Result<Reading, String>>,
     ) -> Decision {
-        let observation = Observation {
+        let now = self.at();
+        let mut controller = Controller::restore(hpa.clone(), config, Snapshot::from(&self.before), now);
+        controller.reconcile(&self.observation(metrics), now)
+    }
+
+    /// What the decision saw, with these readings.
+    #[must_use]
+    pub fn observation(&self, metrics: Vec<Result<Reading, String>>) -> Observation {
+        Observation {
             scale: self
                 .from
                 .map(|spec_replicas| Scale { spec_replicas, status_replicas: self.status_replicas })
@@ -308,16 +329,14 @@ impl DecisionRecord {
             pods: self.pods.iter().map(Pod::from).collect(),
             metrics,
             floor: if self.held { self.recommendation } else { None },
-        };
-        let now = self.at();
-        Controller::restore(hpa.clone(), config, Snapshot::from(&self.before), now).reconcile(&observation, now)
+        }
     }
 
     /// The recorded samples as readings of the manifest's metrics.
     #[must_use]
     pub fn readings(&self, hpa: &HorizontalPodAutoscaler) -> Vec<Result<Reading, String>> {
-        let of = |(spec, record): (&MetricSpec, &MetricRecord)| match (&record.error, spec) {
-            (Some(error), _) if record.inputs.is_empty() => Err(error.clone()),
+        let of = |(spec, record): (&MetricSpec, &MetricRecord)| match (&record.source_error, spec) {
+            (Some(error), _) => Err(error.clone()),
             (_, MetricSpec::Pods { .. }) => {
                 let sample = |input: &InputRecord| {
                     let sample = PodSample {

@@ -1,6 +1,6 @@
 //! The loop that decides how many workers there are.
 //!
-//! - [`MetricsSource`]: the seam to the metrics API in the same process.
+//! - [`MetricsSource`]: the seam to the metrics API in the same process; [`MetricReading`], or a [`ReadError`].
 //! - [`Autoscaler`]: reads, asks [`hpa::Controller`], tells the supervisor, publishes.
 //!
 //! ```text
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datamodel::{Clock, Timestamp};
+use hpa::origin::{FailureRecord, MetricOrigin};
 use hpa::status::{
     AutoscalingStatus, DecisionRecord, InputRecord, MetricStatus, ReplicaStatus, SampleState, ValueStatus,
     WorkerStatus, target_text,
@@ -44,13 +45,13 @@ pub trait MetricsSource: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Why there is no answer, for people. Never an empty list in its place.
+    /// Why there is no answer. Never an empty list in its place.
     fn read<'a>(
         &'a self,
         namespace: &'a str,
         metric: &'a MetricSpec,
         pods: &'a [Arc<str>],
-    ) -> BoxFuture<'a, Result<MetricReading, String>>;
+    ) -> BoxFuture<'a, Result<MetricReading, ReadError>>;
 
     /// Whether the worker was scraped at least once, well or not, since it listens where it does.
     fn was_scraped(&self, worker: &WorkerSnapshot) -> bool;
@@ -61,8 +62,26 @@ pub trait MetricsSource: Send + Sync + fmt::Debug {
 pub struct MetricReading {
     /// The values.
     pub samples: Vec<ReadSample>,
-    /// The expression that was evaluated and for when, where one was.
-    pub query: Option<(String, Timestamp)>,
+    /// Where they came from: the rule, the expression that was evaluated, the series.
+    pub origin: MetricOrigin,
+}
+
+/// Why there is no answer for one metric.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadError {
+    /// For people.
+    pub message: String,
+    /// How far the question came, and the stage that failed.
+    pub origin: MetricOrigin,
+}
+
+impl ReadError {
+    /// An error of the source that failed as a whole.
+    #[must_use]
+    pub fn of_source(message: String, remedy: &str) -> Self {
+        let failure = FailureRecord { stage: "Source".to_owned(), cause: message.clone(), remedy: remedy.to_owned() };
+        Self { message, origin: MetricOrigin { failure: Some(failure), ..MetricOrigin::default() } }
+    }
 }
 
 /// One value.
@@ -111,6 +130,7 @@ pub struct Autoscaler {
     clock: Arc<dyn Clock>,
     wanted: watch::Sender<usize>,
     status: watch::Sender<Arc<AutoscalingStatus>>,
+    manifest: Arc<str>,
     metrics: Vec<MetricStatus>,
     last: Option<DecisionRecord>,
     history: VecDeque<DecisionRecord>,
@@ -136,12 +156,21 @@ impl Autoscaler {
             clock,
             wanted: watch::channel(first).0,
             status: watch::channel(Arc::default()).0,
+            manifest: Arc::default(),
             metrics,
             last: None,
             history: VecDeque::new(),
         };
         autoscaler.publish();
         autoscaler
+    }
+
+    /// Publishes the text of the manifest from now on, so that a decision can be explained.
+    #[must_use]
+    pub fn with_manifest(mut self, text: &str) -> Self {
+        self.manifest = Arc::from(text);
+        self.publish();
+        self
     }
 
     /// How many workers are wanted, for the supervisor.
@@ -197,8 +226,7 @@ impl Autoscaler {
         let before = self.controller.snapshot();
         let decision = self.controller.reconcile(&observation, now);
         let inputs: Vec<_> = readings.iter().map(inputs).collect();
-        let queries: Vec<_> =
-            readings.iter().map(|reading| reading.as_ref().ok().and_then(|reading| reading.query.clone())).collect();
+        let queries: Vec<_> = readings.iter().map(|reading| query(origin(reading))).collect();
         let record = DecisionRecord::new(&decision, &observation, &before, &inputs, &queries);
         self.metrics = metric_statuses(&specs, &readings, &decision, now);
         self.fleet.tally().sync(outcome(&decision));
@@ -224,19 +252,28 @@ impl Autoscaler {
 
     /// Reads one metric, and leaves what counts: no values of pods that are gone, and none at all rather than
     /// only expired ones.
-    async fn read(&self, spec: &MetricSpec, pods: &[Arc<str>]) -> Result<MetricReading, String> {
+    async fn read(&self, spec: &MetricSpec, pods: &[Arc<str>]) -> Result<MetricReading, ReadError> {
         let namespace = &self.controller.hpa().namespace;
         let reading = timeout(self.config.read_timeout, self.source.read(namespace, spec, pods));
         let mut reading = match reading.await {
             Ok(reading) => reading?,
-            Err(_elapsed) => return Err(format!("no answer within {} ms", self.config.read_timeout.as_millis())),
+            Err(_elapsed) => {
+                let message = format!("no answer within {} ms", self.config.read_timeout.as_millis());
+                return Err(ReadError::of_source(message, "see what keeps this machine busy"));
+            }
         };
         reading.samples.retain(|sample| sample.pod.as_ref().is_none_or(|pod| pods.contains(pod)));
         let newest = reading.samples.iter().map(|sample| sample.timestamp).max();
         match newest {
             Some(newest) if reading.samples.iter().all(|sample| sample.state == SampleState::Expired) => {
                 let age = self.clock.now().since(newest).as_secs();
-                Err(format!("all samples are expired: the newest is {age} s old"))
+                let message = format!("all samples are expired: the newest is {age} s old");
+                let failure = FailureRecord {
+                    stage: "Samples".to_owned(),
+                    cause: message.clone(),
+                    remedy: "see at `/targets` why the targets are not scraped".to_owned(),
+                };
+                Err(ReadError { message, origin: MetricOrigin { failure: Some(failure), ..reading.origin } })
             }
             _ => Ok(reading),
         }
@@ -246,7 +283,7 @@ impl Autoscaler {
         &self,
         workers: &[WorkerSnapshot],
         specs: &[MetricSpec],
-        readings: &[Result<MetricReading, String>],
+        readings: &[Result<MetricReading, ReadError>],
     ) -> Observation {
         let spec_replicas = i32::try_from(*self.wanted.borrow()).unwrap_or(i32::MAX);
         let is_held = readings
@@ -254,8 +291,8 @@ impl Autoscaler {
             .flatten()
             .flat_map(|reading| &reading.samples)
             .any(|sample| sample.state == SampleState::Held);
-        let metric = |(spec, reading): (&MetricSpec, &Result<MetricReading, String>)| {
-            reading.as_ref().map(|reading| as_reading(spec, reading)).map_err(Clone::clone)
+        let metric = |(spec, reading): (&MetricSpec, &Result<MetricReading, ReadError>)| {
+            reading.as_ref().map(|reading| as_reading(spec, reading)).map_err(|error| error.message.clone())
         };
         Observation {
             scale: Ok(Scale { spec_replicas, status_replicas: staying(workers) }),
@@ -295,6 +332,7 @@ impl Autoscaler {
         let status = AutoscalingStatus {
             name: hpa.name.clone(),
             namespace: hpa.namespace.clone(),
+            manifest: Arc::clone(&self.manifest),
             replicas: ReplicaStatus {
                 current: staying(&workers),
                 desired: i32::try_from(*self.wanted.borrow()).unwrap_or(i32::MAX),
@@ -386,7 +424,22 @@ fn as_reading(spec: &MetricSpec, reading: &MetricReading) -> Reading {
     }
 }
 
-fn inputs(reading: &Result<MetricReading, String>) -> Vec<InputRecord> {
+fn origin(reading: &Result<MetricReading, ReadError>) -> &MetricOrigin {
+    match reading {
+        Ok(reading) => &reading.origin,
+        Err(error) => &error.origin,
+    }
+}
+
+/// The expression of a metric and for when it was evaluated. Where there were several, the first: they differ in
+/// the names of pods only.
+fn query(origin: &MetricOrigin) -> Option<(String, Timestamp)> {
+    // Milliseconds of this century are exact in a double.
+    let at = |seconds: f64| Timestamp::from_unix_ms((seconds * 1000.0).round() as i64);
+    origin.queries.first().cloned().zip(origin.query_time.map(at))
+}
+
+fn inputs(reading: &Result<MetricReading, ReadError>) -> Vec<InputRecord> {
     let input = |sample: &ReadSample| InputRecord {
         pod: sample.pod.as_ref().map(ToString::to_string),
         timestamp_ms: sample.timestamp.unix_ms(),
@@ -408,17 +461,18 @@ fn unread(spec: &MetricSpec) -> MetricStatus {
         state: None,
         error: None,
         values: Vec::new(),
+        origin: MetricOrigin::default(),
     }
 }
 
 fn metric_statuses(
     specs: &[MetricSpec],
-    readings: &[Result<MetricReading, String>],
+    readings: &[Result<MetricReading, ReadError>],
     decision: &Decision,
     now: Timestamp,
 ) -> Vec<MetricStatus> {
     let age = |sample: &ReadSample| now.since(sample.timestamp).as_secs_f64();
-    let status = |(index, (spec, reading)): (usize, (&MetricSpec, &Result<MetricReading, String>))| {
+    let status = |(index, (spec, reading)): (usize, (&MetricSpec, &Result<MetricReading, ReadError>))| {
         let outcome = decision.metrics.get(index).map(|outcome| &outcome.proposal);
         let proposal = outcome.and_then(|proposal| proposal.as_ref().ok());
         let samples = reading.as_ref().map_or(&[] as &[_], |reading| &reading.samples);
@@ -437,6 +491,7 @@ fn metric_statuses(
             state: counting().map(|sample| sample.state).max(),
             error: outcome.and_then(|proposal| proposal.as_ref().err().cloned()),
             values: samples.iter().map(value).collect(),
+            origin: origin(reading).clone(),
             ..unread(spec)
         }
     };

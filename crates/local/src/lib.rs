@@ -26,7 +26,7 @@ pub mod metrics;
 pub mod probe;
 pub mod supervisor;
 
-pub use autoscaler::{Autoscaler, AutoscalerConfig, MetricReading, MetricsSource, ReadSample};
+pub use autoscaler::{Autoscaler, AutoscalerConfig, MetricReading, MetricsSource, ReadError, ReadSample};
 pub use fleet::{Fleet, WorkerPhase, WorkerSnapshot};
 pub use front::{BindError, Front};
 pub use launcher::{ProcessLauncher, WorkerLauncher, WorkerProcess, announcement};

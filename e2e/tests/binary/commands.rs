@@ -14,7 +14,7 @@ use tokio::process::Command;
 const PAGE: &str = "# TYPE asr_active_requests gauge\nasr_active_requests{queue=\"a\"} VISITS\n";
 
 /// Runs a command with a text on stdin; gives its exit code, stdout and stderr.
-async fn run(words: &[&str], stdin: &str) -> (i32, String, String) {
+pub(super) async fn run(words: &[&str], stdin: &str) -> (i32, String, String) {
     let mut command = Command::new(e2e::process::binary().unwrap());
     command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap();

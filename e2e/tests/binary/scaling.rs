@@ -5,6 +5,7 @@ use std::time::Duration;
 use datamodel::Timestamp;
 use e2e::up::{Speakers, Up};
 use e2e::wait;
+use hpa::explain::Explanation;
 use hpa::status::DecisionRecord;
 use hpa::{ControllerConfig, HorizontalPodAutoscaler};
 use serde_json::Value;
@@ -46,6 +47,7 @@ async fn replicas_follow_the_load_up_and_down_and_no_request_is_lost() {
     up.until("three replicas under twelve requests", SCALE_TIMEOUT, at_three).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     each_worker_has_its_share(&up).await;
+    explained(&up).await;
 
     speakers.reduce_to(3);
     let mut drained_with_work = 0;
@@ -63,6 +65,52 @@ async fn replicas_follow_the_load_up_and_down_and_no_request_is_lost() {
     println!("{right} requests, none failed; {drained_with_work} sightings of a draining worker with requests");
 
     recomputed(&up, &state).await;
+}
+
+/// `crescendo explain` and the page tell the decision that was made, from values that anyone can query.
+async fn explained(up: &Up) {
+    let url = up.web.base();
+    let ask = || async {
+        let words = ["explain", "smallest/lightning-asr", "--url", url, "--output", "json"];
+        let (code, out, error) = super::commands::run(&words, "").await;
+        anyhow::ensure!(code == 0, "exit code {code}: {out}{error}");
+        Ok((serde_json::from_str::<Explanation>(&out)?, up.autoscaling().await?))
+    };
+    // Between two questions there may be another decision.
+    let same = |(explained, state): &(Explanation, Value)| state["decision"]["time"] == explained.time;
+    let (explained, state) =
+        wait::until("an explanation of the present decision", SCALE_TIMEOUT, ask, same).await.unwrap();
+    assert_eq!(state["decision"]["to"], explained.desired.unwrap());
+    assert_eq!(explained.differences, []);
+    let metric = &explained.metrics[0];
+    let rule = metric.origin.rule.as_ref().unwrap();
+    assert_eq!((rule.id.as_str(), rule.label.as_deref()), ("rules[0]", Some("pod")));
+    let query = metric.origin.queries[0].as_str();
+    assert_eq!((metric.pods.len(), metric.origin.series.len()), (3, 3), "{metric:?}");
+    for series in &metric.origin.series {
+        let pod = series.object.as_deref().unwrap();
+        let at = Timestamp::from_unix_ms(series.timestamp_ms.unwrap()).unix_seconds();
+        let found = up.web.query(query, Some(at)).await.unwrap();
+        let of_pod = found.as_array().unwrap().iter().find(|element| element["metric"]["pod"] == pod).unwrap();
+        assert_eq!(of_pod["value"][1], series.value.as_deref().unwrap(), "{pod} at {at}");
+        let told = metric.pods.iter().find(|told| told.pod == pod).unwrap();
+        assert_eq!(told.value, series.value, "{pod}");
+    }
+
+    let (code, out, error) = super::commands::run(&["explain", "smallest/lightning-asr", "--url", url], "").await;
+    assert_eq!(code, 0, "{out}{error}");
+    for part in
+        ["rules[0]: seriesQuery ", "asr_active_requests{namespace=", "ratio", "HPA says", "as it is computed here"]
+    {
+        assert!(out.contains(part), "`{part}` is missing in:\n{out}");
+    }
+    println!("{out}");
+    let (code, _, error) = super::commands::run(&["explain", "smallest/other", "--url", url], "").await;
+    assert!(code == 2 && error.contains("scales smallest/lightning-asr, not smallest/other"), "{code}: {error}");
+    let page = up.web.get("/autoscaling/fragment").await.unwrap().text();
+    for part in ["The present decision, step by step", "rules[0]", "recommendation"] {
+        assert!(page.contains(part), "`{part}` is missing in:\n{page}");
+    }
 }
 
 /// Of the next requests, each worker answers at least 15 %.

@@ -6,7 +6,7 @@
 //! Rule: what an API server says about an `APIService` is read here, and nowhere else.
 
 use http_client::base64;
-use kubernetes::client::Resource;
+use kubernetes::client::{ObjectMeta, Resource};
 use serde::Deserialize;
 
 use crate::printer::clean;
@@ -26,14 +26,19 @@ pub(super) struct Condition {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct ApiService {
+    pub(super) metadata: ObjectMeta,
     pub(super) spec: ApiServiceSpec,
     pub(super) status: ApiServiceStatus,
 }
 
-/// Where it is, and whom to trust.
+/// What it serves, where it is, and whom to trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ApiServiceSpec {
+    pub(super) group: String,
+    pub(super) version: String,
+    /// Among the versions of the group.
+    pub(super) version_priority: i32,
     pub(super) service: Option<ServiceReference>,
     pub(super) ca_bundle: Option<String>,
     #[serde(rename = "insecureSkipTLSVerify")]

@@ -12,6 +12,8 @@ pub mod check_rules;
 pub mod check_server;
 mod cluster_flags;
 pub mod completion;
+pub mod explain;
+mod hpa_metric;
 mod kube_state;
 pub mod lint;
 pub mod load;

@@ -7,13 +7,17 @@ use std::time::Duration;
 use datamodel::registry::Registry;
 use datamodel::time::ManualClock;
 use datamodel::{Clock, Timestamp};
+use hpa::explain::Explanation;
+use hpa::origin::MetricOrigin;
 use hpa::status::{AutoscalingStatus, SampleState};
 use hpa::{ControllerConfig, HorizontalPodAutoscaler, MetricSpec};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::fakes::{fleet, port};
-use crate::autoscaler::{Autoscaler, AutoscalerConfig, MAX_HISTORY, MetricReading, MetricsSource, ReadSample};
+use crate::autoscaler::{
+    Autoscaler, AutoscalerConfig, MAX_HISTORY, MetricReading, MetricsSource, ReadError, ReadSample,
+};
 use crate::fleet::{Fleet, WorkerId, WorkerSnapshot};
 use crate::{BoxFuture, WorkerPhase};
 
@@ -51,6 +55,28 @@ async fn load_makes_workers_and_its_end_takes_them_away() {
         assert_eq!((again.desired_replicas(), again.recommendation), (record.to, record.recommendation));
         assert_eq!(record.metrics[0].query.as_deref(), Some("asr_active_requests"));
         assert_eq!(record.metrics[0].query_time, Some(record.time));
+    }
+}
+
+#[tokio::test]
+async fn every_published_decision_is_explained_as_it_was_made() {
+    let mut house = House::new();
+    house.add("a");
+    for (second, value) in [(0, Some(12_000)), (2, Some(1_000)), (4, None), (6, Some(4_000))] {
+        if let Some(value) = value {
+            house.sync(second, &[fresh(("a", value))]).await;
+        } else {
+            house.source.answers.lock().unwrap().clear();
+            house.sync_as_it_is(second).await;
+        }
+        let status = house.status();
+        let explained = Explanation::of_status(&status).unwrap();
+        assert_eq!(explained.differences, [], "{second} s");
+        assert_eq!(explained.desired, status.decision.as_ref().unwrap().to);
+        let failures: Vec<_> = explained.failures.iter().map(|failure| [&*failure.stage, &*failure.cause]).collect();
+        let expected = [["Source", "the engine is gone"]];
+        assert_eq!(failures.as_slice(), if value.is_none() { &expected[..] } else { &[] });
+        assert_eq!(explained.metrics[0].origin.queries.len(), usize::from(value.is_some()));
     }
 }
 
@@ -226,7 +252,8 @@ impl House {
         let hpa = HorizontalPodAutoscaler::parse("hpa.yml", MANIFEST).unwrap();
         let source = Arc::new(FakeSource { clock: clock.clone(), ..FakeSource::default() });
         let config = AutoscalerConfig::default();
-        let autoscaler = Autoscaler::new(hpa.clone(), config, Arc::clone(&fleet), source.clone(), clock.clone());
+        let autoscaler = Autoscaler::new(hpa.clone(), config, Arc::clone(&fleet), source.clone(), clock.clone())
+            .with_manifest(MANIFEST);
         Self { hpa, fleet, clock, source, autoscaler }
     }
 
@@ -295,7 +322,7 @@ impl MetricsSource for FakeSource {
         namespace: &'a str,
         metric: &'a MetricSpec,
         _pods: &'a [Arc<str>],
-    ) -> BoxFuture<'a, Result<MetricReading, String>> {
+    ) -> BoxFuture<'a, Result<MetricReading, ReadError>> {
         Box::pin(async move {
             assert_eq!(namespace, "smallest");
             *self.reads.lock().unwrap() += 1;
@@ -303,8 +330,10 @@ impl MetricsSource for FakeSource {
                 std::future::pending::<()>().await;
             }
             let samples = self.answers.lock().unwrap().get(metric.name()).cloned();
-            let samples = samples.ok_or_else(|| "the engine is gone".to_owned())?;
-            Ok(MetricReading { samples, query: Some((metric.name().to_owned(), self.clock.now())) })
+            let gone = || ReadError::of_source("the engine is gone".to_owned(), "start it");
+            let samples = samples.ok_or_else(gone)?;
+            let (queries, query_time) = (vec![metric.name().to_owned()], Some(self.clock.now().unix_seconds()));
+            Ok(MetricReading { samples, origin: MetricOrigin { queries, query_time, ..MetricOrigin::default() } })
         })
     }
 

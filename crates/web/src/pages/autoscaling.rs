@@ -3,7 +3,8 @@
 //! - [`QUERIES`]: what the charts ask the engine; [`Answers`]: what it said, as plain points.
 //! - [`page`], [`fragment`]: the whole page, and the part of it that is refreshed.
 //!
-//! Rule: what is shown is what `/api/v1/autoscaling` and the query API say; nothing is computed here but its look.
+//! Rule: what is shown is what `/api/v1/autoscaling`, the query API and `hpa::explain` say; nothing is computed here but
+//! its look.
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use hpa::status::{AutoscalingStatus, DecisionRecord, MetricStatus, SampleState, 
 use maud::{Markup, PreEscaped, html};
 use plot::{Chart, Marker, MarkerKind, Panel, Point, Style, TimeLabels, Unit};
 
+use super::explanation;
 use super::layout::Frame;
 
 /// The page's path.
@@ -138,6 +140,8 @@ pub(crate) fn fragment(status: &AutoscalingStatus, chart: &Chart) -> Markup {
         div.card { (workers(&status.workers)) }
         h2 { "Values" }
         div.card { (values(&status.metrics)) }
+        h2 { "The present decision, step by step" }
+        div.card { (explanation::steps(status)) }
         h2 { "Decisions" }
         div.card { (decisions(&status.history)) }
     }

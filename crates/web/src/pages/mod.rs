@@ -1,6 +1,6 @@
 //! The pages: rendered here, on the server; charts as SVG; a few lines of script refresh and complete.
 //!
-//! - [`layout`]: the frame of every page. [`autoscaling`]: the live page.
+//! - [`layout`]: the frame of every page. [`autoscaling`]: the live page, with the [`explanation`] of its decision.
 //! - `query`: expressions, as a table or a chart; `complete`: what may stand at a place in one.
 //! - `targets`, `discovery`, `rules`, `status`: what the server is doing.
 //!
@@ -9,6 +9,7 @@
 pub(crate) mod autoscaling;
 mod complete;
 mod discovery;
+mod explanation;
 pub(crate) mod layout;
 mod query;
 mod rules;

@@ -77,7 +77,7 @@ pub async fn run(args: UpArgs, printer: Printer) -> Result<Outcome> {
     for (flag, period) in [("--hpa.sync-period", args.sync_period), ("--scrape.interval", args.scrape_interval)] {
         ensure!(period >= Duration::from_millis(100), "`{flag}` must be at least 100ms");
     }
-    let hpa = manifest(args.hpa.as_deref())?;
+    let (hpa, manifest) = manifest(args.hpa.as_deref())?;
     let storage = match args.storage {
         Some(path) => path,
         None => folders::state()?.join("up").join("data"),
@@ -87,6 +87,7 @@ pub async fn run(args: UpArgs, printer: Printer) -> Result<Outcome> {
     let mut group = RunGroup::new(STOP_TIMEOUTS);
     let parts = Parts {
         hpa: hpa.clone(),
+        manifest,
         web,
         asr: args.asr,
         storage: storage.clone(),
@@ -113,17 +114,18 @@ pub async fn run(args: UpArgs, printer: Printer) -> Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-/// The manifest of the file, or the default one with room for as many workers as the machine has cores.
-fn manifest(path: Option<&std::path::Path>) -> Result<HorizontalPodAutoscaler> {
+/// The manifest of the file with its text, or the default one with room for as many workers as the machine has cores.
+fn manifest(path: Option<&std::path::Path>) -> Result<(HorizontalPodAutoscaler, String)> {
     if let Some(path) = path {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        return HorizontalPodAutoscaler::parse(&path.display().to_string(), &text)
-            .with_context(|| format!("the manifest {} is wrong", path.display()));
+        let hpa = HorizontalPodAutoscaler::parse(&path.display().to_string(), &text)
+            .with_context(|| format!("the manifest {} is wrong", path.display()))?;
+        return Ok((hpa, text));
     }
     let mut hpa = HorizontalPodAutoscaler::parse("the default manifest", DEFAULT_HPA)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     hpa.spec.max_replicas = i32::try_from(cores + SPARE_WORKERS).unwrap_or(i32::MAX);
-    Ok(hpa)
+    Ok((hpa, DEFAULT_HPA.to_owned()))
 }
 
 /// A folder as it is; a known model from the cache, fetched where it is not there.
@@ -141,7 +143,7 @@ mod tests {
 
     #[test]
     fn default_manifest_is_the_seeds_with_room_for_this_machine() {
-        let hpa = manifest(None).unwrap();
+        let (hpa, _) = manifest(None).unwrap();
         assert_eq!((hpa.namespace.as_str(), hpa.spec.min_replicas), ("smallest", 1));
         assert!(hpa.spec.max_replicas >= 3);
     }

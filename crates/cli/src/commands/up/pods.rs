@@ -7,15 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use datamodel::Timestamp;
 use datamodel::selector::Selector;
 use hpa::MetricSpec;
-use hpa::status::SampleState;
-use local::{Fleet, MetricReading, ReadSample, WorkerSnapshot};
-use metrics_api::{BoxFuture, GroupResource, ListError, MetricsApi, ObjectLister, ObjectName, SampleState as ApiState};
+use hpa::origin::{FailureRecord, MetricOrigin};
+use local::{Fleet, MetricReading, ReadError, WorkerSnapshot};
+use metrics_api::{BoxFuture, GroupResource, ListError, MetricsApi, ObjectLister, ObjectName, Trace};
 use scrape::ScrapeHandle;
+
+use crate::commands::hpa_metric::{Refusal, of_answer, of_error, values};
 
 /// The label that all workers have, as in the seed.
 const APP: (&str, &str) = ("app", Fleet::JOB);
@@ -56,63 +56,22 @@ pub(super) struct ApiReader {
     pub(super) scrape: ScrapeHandle,
 }
 
-/// The parts of an answer that the three kinds of metrics share.
-fn sample(
-    pod: Option<Arc<str>>,
-    value: datamodel::quantity::Quantity,
-    timestamp: Timestamp,
-    window: Option<Duration>,
-    state: ApiState,
-) -> ReadSample {
-    let state = match state {
-        ApiState::Fresh => SampleState::Fresh,
-        ApiState::Held => SampleState::Held,
-    };
-    ReadSample { pod, value_milli: value.milli_value(), timestamp, window: window.unwrap_or_default(), state }
-}
-
-/// Which series of a metric count: all where the manifest does not say.
-fn selector(metric: &hpa::manifest::MetricIdentifier) -> Result<Selector, String> {
-    let selector = metric.selector.as_ref().map(hpa::manifest::LabelSelector::selector).transpose();
-    Ok(selector.map_err(|error| error.to_string())?.unwrap_or(Selector::everything()))
-}
-
 impl ApiReader {
-    async fn read_metric(&self, namespace: &str, metric: &MetricSpec) -> Result<MetricReading, String> {
-        let samples = match metric {
-            MetricSpec::Pods { metric, .. } => {
-                let selector = selector(metric)?;
-                let app = Selector::from_match([APP], []).map_err(|error| error.to_string())?;
-                let values = self.api.pods_metric(namespace, &app, &metric.name, &selector).await;
-                let values = values.map_err(|error| crate::printer::chain(&error))?.into_iter();
-                let of_pod = |value: metrics_api::MetricValue| {
-                    let pod = Some(Arc::from(value.described_object.object.name));
-                    sample(pod, value.value, value.timestamp, value.window, value.state)
-                };
-                values.map(of_pod).collect()
-            }
-            MetricSpec::Object { described_object, metric, .. } => {
-                let selector = selector(metric)?;
-                let group = described_object.api_version.split_once('/').map_or("", |(group, _version)| group);
-                let resource = GroupResource::new(group, &described_object.kind.to_lowercase());
-                let name = described_object.name.clone();
-                let object = ObjectName { namespace: Some(namespace.to_owned()), name };
-                let value = self.api.object_metric(&resource, &object, &metric.name, &selector).await;
-                let value = value.map_err(|error| crate::printer::chain(&error))?;
-                vec![sample(None, value.value, value.timestamp, value.window, value.state)]
-            }
-            MetricSpec::External { metric, .. } => {
-                let selector = selector(metric)?;
-                let values = self.api.external_metric(namespace, &metric.name, &selector).await;
-                let values = values.map_err(|error| crate::printer::chain(&error))?.into_iter();
-                values.map(|value| sample(None, value.value, value.timestamp, value.window, value.state)).collect()
-            }
-            MetricSpec::Resource { .. } | MetricSpec::ContainerResource { .. } => {
-                return Err("CPU and memory of pods (metrics.k8s.io) are not served in laptop mode".to_owned());
-            }
-            MetricSpec::Unknown { kind } => return Err(format!("unknown metric type: {kind}")),
+    async fn read_metric(&self, namespace: &str, metric: &MetricSpec) -> Result<MetricReading, ReadError> {
+        let mut trace = Trace::default();
+        let values = match Selector::from_match([APP], []) {
+            Ok(pods) => values(&self.api, namespace, metric, &pods, &mut trace).await,
+            Err(error) => Err(Refusal::Manifest(error.to_string())),
         };
-        Ok(MetricReading { samples, query: None })
+        match values {
+            Ok(samples) => Ok(MetricReading { samples, origin: of_answer(&trace) }),
+            Err(Refusal::Api(error)) => Err(ReadError { message: error.message(), origin: of_error(&trace, &error) }),
+            Err(Refusal::Manifest(message)) => {
+                let remedy = "name a metric in the manifest that this machine can give".to_owned();
+                let failure = FailureRecord { stage: "Manifest".to_owned(), cause: message.clone(), remedy };
+                Err(ReadError { message, origin: MetricOrigin { failure: Some(failure), ..MetricOrigin::default() } })
+            }
+        }
     }
 }
 
@@ -122,7 +81,7 @@ impl local::MetricsSource for ApiReader {
         namespace: &'a str,
         metric: &'a MetricSpec,
         _pods: &'a [Arc<str>],
-    ) -> local::BoxFuture<'a, Result<MetricReading, String>> {
+    ) -> local::BoxFuture<'a, Result<MetricReading, ReadError>> {
         Box::pin(self.read_metric(namespace, metric))
     }
 

@@ -52,6 +52,8 @@ const OWN_JOB: &str = "crescendo";
 /// What the loop is made of.
 pub(super) struct Parts {
     pub(super) hpa: HorizontalPodAutoscaler,
+    /// Its text.
+    pub(super) manifest: String,
     pub(super) web: TcpListener,
     pub(super) asr: SocketAddr,
     pub(super) storage: PathBuf,
@@ -97,7 +99,8 @@ pub(super) async fn wire(parts: Parts, group: &mut RunGroup) -> Result<Wired> {
     let api = metrics_api(&parts.hpa, &fleet, &wired, recorded, &clock, &registry, parts.scrape_interval)?;
     let reader = Arc::new(ApiReader { api: Arc::clone(&api), scrape: wired.scrape.clone() });
     let config = AutoscalerConfig { sync_period: parts.sync_period, ..AutoscalerConfig::default() };
-    let autoscaler = Autoscaler::new(parts.hpa, config, Arc::clone(&fleet), reader, Arc::clone(&clock));
+    let autoscaler = Autoscaler::new(parts.hpa, config, Arc::clone(&fleet), reader, Arc::clone(&clock))
+        .with_manifest(&parts.manifest);
     let status = autoscaler.status();
     state_series::register(&registry, status.clone())?;
     local::metrics::register(&registry, &fleet, autoscaler.wanted())?;
