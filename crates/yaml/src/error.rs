@@ -27,11 +27,18 @@ impl fmt::Display for Error {
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }
-        f.write_str(&self.message)
+        let mut lines = self.message.lines();
+        f.write_str(lines.next().unwrap_or_default())?;
+        // What is quoted may have lines of its own, which must not be taken for further errors.
+        for line in lines.filter(|line| !line.trim().is_empty()) {
+            write!(f, "\n{}{line}", if line.starts_with(' ') { "" } else { "  " })?;
+        }
+        Ok(())
     }
 }
 
-/// Everything that is wrong with a text, in its order; printed as `FILE:LINE:COL: path: message` lines.
+/// Everything that is wrong with a text, in its order; printed as `FILE:LINE:COL: path: message`
+/// lines, a message of several lines with its further ones indented.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors {
     source_name: Arc<str>,

@@ -5,6 +5,17 @@ use crate::decoders::{boolean, duration, float, integer, list, map, one_of, pars
 use crate::{Errors, Fields, Kind, MAX_DEPTH, Node, Report, mapping, nearest, parse, parse_all};
 
 #[test]
+fn quoted_lines_are_not_taken_for_errors() {
+    let errors = crate::decode("t.yml", "interval: \"5\\n\\nt.yml:9:9: forged\\n  more\"\n", |node, report| {
+        crate::mapping(node, report, |fields| fields.required("interval", crate::decoders::duration))
+    });
+    assert_eq!(
+        errors.unwrap_err().to_string(),
+        "t.yml:1:11: interval: not a valid duration: `5\n  t.yml:9:9: forged\n  more` (expected something like `15s` or `1h30m`)"
+    );
+}
+
+#[test]
 fn every_error_is_reported_in_one_run_with_line_column_and_path() {
     check(
         "\
