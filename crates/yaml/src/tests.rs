@@ -7,7 +7,7 @@ use crate::{Errors, Fields, Kind, MAX_DEPTH, Node, Report, mapping, nearest, par
 #[test]
 fn quoted_lines_are_not_taken_for_errors() {
     let errors = crate::decode("t.yml", "interval: \"5\\n\\nt.yml:9:9: forged\\n  more\"\n", |node, report| {
-        crate::mapping(node, report, |fields| fields.required("interval", crate::decoders::duration))
+        mapping(node, report, |fields| fields.required("interval", duration))
     });
     assert_eq!(
         errors.unwrap_err().to_string(),
