@@ -13,12 +13,15 @@
 //! Rule: a component that ends before it was told to is a failure, whatever it returned, and the process
 //! says which one it was.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
@@ -87,7 +90,9 @@ impl RunGroup {
         let token = self.stages.entry(stage).or_default().clone();
         let component = start(token);
         self.waiting.insert(name, stage);
-        self.tasks.spawn(async move { (name, component.await) });
+        // A panic is an end like others, so that it has a name and nobody waits for it. What the component owned is gone.
+        let component = AssertUnwindSafe(component).catch_unwind();
+        self.tasks.spawn(async move { (name, component.await.unwrap_or_else(|panic| Err(panicked(&*panic)))) });
     }
 
     /// Starts a thread with a runtime of its own, for tasks that may wait for a disk without holding up others, and
@@ -145,7 +150,7 @@ impl RunGroup {
     }
 
     fn early(&mut self, ended: Result<(&'static str, Result<()>), JoinError>) -> Result<()> {
-        let (name, result) = ended.context("a component panicked")?;
+        let (name, result) = ended.context("a component was aborted")?;
         self.waiting.remove(name);
         match result {
             Ok(()) => Err(anyhow!("component `{name}` ended unexpectedly")),
@@ -175,11 +180,17 @@ impl RunGroup {
                     self.waiting.remove(name);
                     outcome = outcome.and(result.with_context(|| format!("component `{name}` failed while stopping")));
                 }
-                Err(error) => outcome = outcome.and(Err(error).context("a component panicked while stopping")),
+                Err(error) => outcome = outcome.and(Err(error).context("a component was aborted while stopping")),
             }
         }
         outcome
     }
+}
+
+/// What a panic said.
+fn panicked(panic: &(dyn Any + Send)) -> anyhow::Error {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    anyhow!("panicked: {}", text.unwrap_or("without a text"))
 }
 
 #[cfg(test)]
@@ -283,6 +294,18 @@ mod tests {
         let error = group.run(std::future::pending).await.unwrap_err();
         assert_eq!(error.to_string(), "component `rules` ended unexpectedly");
         assert_eq!(*log.lock().unwrap(), ["storage"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn component_that_panics_stops_the_group_at_once_and_is_named() {
+        let log = Log::default();
+        let mut group = RunGroup::new(TIMEOUTS);
+        group.add("storage", Stage::Storage, component("storage", &log));
+        group.add("front", Stage::Ingress, |_token| async { panic!("no {}", "way") });
+        let began = tokio::time::Instant::now();
+        let error = group.run(std::future::pending).await.unwrap_err();
+        assert_eq!(format!("{error:#}"), "component `front` failed: panicked: no way");
+        assert_eq!((began.elapsed(), &*log.lock().unwrap()), (Duration::ZERO, &vec!["storage"]));
     }
 
     #[tokio::test(start_paused = true)]
