@@ -281,8 +281,10 @@ mod tests {
             },
             &handle,
         );
+        // The thread begins when its owner first runs, and ends when its owner is dropped: both need a turn of this one.
+        tokio::task::yield_now().await;
         drop(group);
-        ended.recv().unwrap();
+        spawn_blocking(move || ended.recv()).await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]
