@@ -3,6 +3,7 @@
 //!
 //! Rule: without the programs (`make tools`) nothing is compared, which is said in one line and fails in CI.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use e2e::client::Client;
@@ -157,9 +158,9 @@ async fn ours(words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-#[tokio::test]
-async fn alertmanager_hears_of_our_alerts() {
-    let Some(program) = peer("prometheus-alertmanager") else { return };
+/// Debian's Alertmanager, with a route to nobody; nothing where there is none.
+async fn alertmanager() -> Option<(Peer, String, tempfile::TempDir)> {
+    let program = peer("prometheus-alertmanager")?;
     let (address, folder) = (free_address().unwrap(), tempfile::tempdir().unwrap());
     let file = folder.path().join("alertmanager.yml");
     std::fs::write(&file, "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
@@ -169,7 +170,13 @@ async fn alertmanager_hears_of_our_alerts() {
         format!("--web.listen-address={address}"),
         "--cluster.listen-address=".to_owned(),
     ];
-    let alertmanager = Peer::start(&program, words, address).await.unwrap();
+    let started = Peer::start(&program, words, address).await.unwrap();
+    Some((started, address.to_string(), folder))
+}
+
+#[tokio::test]
+async fn alertmanager_hears_of_our_alerts() {
+    let Some((alertmanager, address, _folder)) = alertmanager().await else { return };
 
     let own = tempfile::tempdir().unwrap();
     let rules = "groups: [{name: g, rules: [{alert: Always, expr: vector(1) > 0, labels: {severity: page}}]}]";
@@ -187,4 +194,93 @@ async fn alertmanager_hears_of_our_alerts() {
     assert!(link.starts_with("http://asr.example:9090/graph?g0.expr=vector%281%29"), "{link}");
     let told = server.web.json("/api/v1/alertmanagers").await.unwrap();
     assert_eq!(told["data"]["activeAlertmanagers"], json!([{"url": format!("http://{address}/api/v2/alerts")}]));
+}
+
+/// What one Alertmanager was told by two servers, which differ by their external label `from`.
+#[derive(Default)]
+struct Told {
+    /// By server and name.
+    firing: BTreeMap<(String, String), Value>,
+    /// Names in the order in which they began, by server.
+    began: BTreeMap<String, Vec<String>>,
+    /// Names of those that ended, by server.
+    ended: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Told {
+    fn look(&mut self, alerts: &Value) {
+        let label = |alert: &Value, name: &str| alert["labels"][name].as_str().unwrap().to_owned();
+        let key = |alert: &Value| (label(alert, "from"), label(alert, "alertname"));
+        let now: BTreeMap<_, _> = alerts.as_array().unwrap().iter().map(|alert| (key(alert), alert.clone())).collect();
+        for (from, name) in self.firing.keys().filter(|key| !now.contains_key(key)) {
+            self.ended.entry(from.clone()).or_default().insert(name.clone());
+        }
+        // Who looks late sees several at once: what they say of their begin orders them.
+        let mut new: Vec<_> = now.iter().filter(|(key, _)| !self.firing.contains_key(key)).collect();
+        new.sort_by_key(|(_, alert)| alert["startsAt"].as_str().unwrap().to_owned());
+        for ((from, name), _) in new {
+            self.began.entry(from.clone()).or_default().push(name.clone());
+        }
+        self.firing = now;
+    }
+
+    fn firing(&self, from: &str) -> Vec<&str> {
+        self.firing.keys().filter(|(of, _)| of == from).map(|(_, name)| name.as_str()).collect()
+    }
+
+    /// What an alert says, but for who told it and when.
+    fn content(&self, from: &str, name: &str) -> Value {
+        let alert = &self.firing[&(from.to_owned(), name.to_owned())];
+        let mut labels = alert["labels"].clone();
+        labels.as_object_mut().unwrap().remove("from");
+        json!({"labels": labels, "annotations": alert["annotations"]})
+    }
+}
+
+#[tokio::test]
+async fn alerts_begin_and_end_in_the_order_of_prometheus() {
+    let Some(program) = peer("prometheus") else { return };
+    let Some((alertmanager, address, _folder)) = alertmanager().await else { return };
+    let target = Target::start("load 0\n").await.unwrap();
+    let rules = "groups:\n- name: g\n  rules:\n\
+                 \x20 - {alert: Idle, expr: load == 0}\n\
+                 \x20 - {alert: AtOnce, expr: load > 1, annotations: {text: '{{ $labels.job }} has {{ $value | humanize }}'}}\n\
+                 \x20 - {alert: AfterAWhile, expr: load > 1, for: 3s, labels: {severity: page}}\n\
+                 \x20 - {alert: Never, expr: load > 1, for: 1h}\n";
+    let config = |from: &str| {
+        format!(
+            "global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms, \
+             external_labels: {{from: {from}}}}}\nrule_files: [rules.yml]\n\
+             alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{address}']}}]}}]}}\n\
+             scrape_configs: [{{job_name: asr, static_configs: [{{targets: ['{}']}}]}}]\n",
+            target.address()
+        )
+    };
+    let (own, their) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [&own, &their] {
+        std::fs::write(folder.path().join("rules.yml"), rules).unwrap();
+    }
+    std::fs::write(own.path().join("prometheus.yml"), config("ours")).unwrap();
+    let _server = Server::start_in(own, &[]).await.unwrap();
+    let _prometheus = Peer::start_prometheus(&program, their.path(), &config("theirs"), &[]).await.unwrap();
+
+    let mut told = Told::default();
+    for (page, firing) in
+        [("load 0\n", ["Idle"].as_slice()), ("load 5\n", &["AfterAWhile", "AtOnce"]), ("load 0\n", &["Idle"])]
+    {
+        target.set_page(page);
+        let done = |alerts: &Value| {
+            told.look(alerts);
+            ["ours", "theirs"].iter().all(|from| told.firing(from) == firing)
+        };
+        let what = format!("{firing:?} of both servers");
+        wait::until(&what, SOON, || alertmanager.web.json("/api/v2/alerts"), done).await.unwrap();
+        for name in firing {
+            assert_eq!(told.content("ours", name), told.content("theirs", name));
+        }
+    }
+    assert_eq!(told.began["ours"], told.began["theirs"]);
+    assert_eq!(told.began["ours"], ["Idle", "AtOnce", "AfterAWhile", "Idle"]);
+    assert_eq!(told.ended["ours"], told.ended["theirs"]);
+    assert_eq!(told.ended["ours"].iter().collect::<Vec<_>>(), ["AfterAWhile", "AtOnce", "Idle"]);
 }
