@@ -67,11 +67,16 @@ async fn query_prints_tables_json_charts_and_says_when_there_is_nothing() {
     let (code, out, _) = ask(&["labels"]).await;
     assert!(code == 0 && out.lines().any(|name| name == "queue"), "{out}");
 
-    let rules = "groups: [{name: g, rules: [{alert: A, expr: 'queue > 1'}, {alert: B, expr: 'queu > 1'}]}]";
+    let rules = "groups: [{name: g, rules: [{alert: A, expr: 'asr_active_requests > 1'}, \
+                 {alert: B, expr: 'asr_activ_requests > 1'}]}]";
     let names = format!("--exposed-by={}/api/v1/label/__name__/values", server.web.base());
     let words = ["check", "rules", "--lint=none,unexposed-metric", "--lint-fatal", &names];
     let (code, _, talk) = run(&words, rules).await;
-    assert!(code == 3 && talk.contains("alert `B`: no target exposes `queu` (did you mean `queue`?)"), "{talk}");
+    assert!(
+        code == 3
+            && talk.contains("alert `B`: no target exposes `asr_activ_requests` (did you mean `asr_active_requests`?)"),
+        "{talk}"
+    );
     assert!(talk.contains("1 finding"), "{talk}");
 
     let (code, out, _) = run(&["check", "ready", &url], "").await;
